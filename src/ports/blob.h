@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Port: blob, where the bytes of originals and thumbnails are kept.
+//
+// Keys are relative paths of 1 to 512 bytes, parts of [A-Za-z0-9._-] joined by '/', no part "." or "..":
+// "tenant-acme/images/2026/11/22/img_….jpg". The first part names the tenant (G7). Keys are made by flow/, never
+// taken from a client; a back end refuses others with ERR_INVALID all the same.
+//
+// Threads: every function may be called from any thread at once, except that one `blob_put` or `blob_reader`
+// belongs to one thread at a time. All of them may block on I/O.
+#ifndef DEEPLENS_PORTS_BLOB_H
+#define DEEPLENS_PORTS_BLOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct blob_info {
+    uint64_t size;
+    int64_t modified_ms;
+};
+
+struct blob_put;    // a put in progress
+struct blob_reader; // an open object; stays readable after the object is deleted
+
+struct blob_ops {
+    const char *name;
+
+    // `location` is what the configuration says (for files: the folder, made when missing). Removes what
+    // unfinished puts of a killed process left behind.
+    int (*open)(const char *location, void **state, struct error *err);
+    void (*close)(void *state);
+
+    // A put becomes visible only by its commit, whole. Nothing of it remains after abort, or after a kill
+    // and the next open. `expected` is the size in bytes if known, else 0 (a hint: ERR_DISK_FULL early).
+    int (*put_begin)(void *state, uint64_t expected, struct blob_put **out, struct error *err);
+    int (*put_write)(struct blob_put *put, const void *data, size_t len, struct error *err);
+    // On 0 the bytes are durable under `key` (replacing what was there in one step). Ends the put either way.
+    int (*put_commit)(struct blob_put *put, const char *key, struct error *err);
+    void (*put_abort)(struct blob_put *put); // takes NULL
+
+    int (*head)(void *state, const char *key, struct blob_info *out, struct error *err); // ERR_NOT_FOUND
+
+    int (*open_read)(void *state, const char *key, struct blob_reader **out, struct error *err); // ERR_NOT_FOUND
+    uint64_t (*reader_size)(const struct blob_reader *reader);
+    // Reads exactly `len` bytes at `offset`; reaching beyond the end is ERR_RANGE.
+    int (*read)(struct blob_reader *reader, uint64_t offset, void *buf, size_t len, struct error *err);
+    // A descriptor positioned anywhere, valid as long as the reader, for sendfile and mmap; -1 if there is none.
+    int (*reader_fd)(const struct blob_reader *reader);
+    void (*reader_close)(struct blob_reader *reader); // takes NULL
+
+    int (*remove)(void *state, const char *key, struct error *err); // durable; 0 also when nothing was there
+
+    // Calls `each` for every key that starts with `prefix` ("" for all), in byte order; a non-zero return
+    // stops and is returned.
+    int (*list)(void *state, const char *prefix, int (*each)(void *arg, const char *key, const struct blob_info *info),
+                void *arg, struct error *err);
+
+    // Bytes that may still be written, as far as known (UINT64_MAX when not).
+    int (*free_space)(void *state, uint64_t *out, struct error *err);
+};
+
+struct blob { // an opened back end: what the rest of the program holds
+    const struct blob_ops *ops;
+    void *state;
+};
+
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Port: eventlog, what carries events: topics of partitions, offsets, consumer groups.
+//
+// Records of one key go to one partition (murmur2 of the key as Java's client computes it, positive, modulo the
+// number of partitions) and keep their order there. Within a group each partition belongs to one consumer at
+// a time. Delivery is at least once: from the committed offset on, again after a crash or a rebalance.
+//
+// A log with ELOG_TRANSACTIONAL keeps its records and offsets in the metadata database: publish_tx and
+// commit_tx take part in the caller's meta transaction, and records become visible when it commits.
+//
+// Threads: a consumer belongs to one thread at a time, except consumer_wake; everything else may be called
+// from any thread at once.
+#ifndef DEEPLENS_PORTS_EVENTLOG_H
+#define DEEPLENS_PORTS_EVENTLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "ports/meta.h"
+
+enum { ELOG_TRANSACTIONAL = 1 };
+enum { ELOG_TOPIC_MAX = 249, ELOG_HEADERS_MAX = 32 };
+
+struct elog_header {
+    const char *name;
+    const char *value;
+};
+
+// A record as published (borrowed) or as consumed: then it is ONE malloc'ed block, strings within, given to
+// the caller, who ends it with free().
+struct elog_record {
+    const char *topic;
+    int32_t partition;    // consumed only
+    int64_t offset;       // consumed only
+    int64_t timestamp_ms; // published: 0 means now
+    const char *key;      // NUL-terminated; NULL: none (partition 0)
+    const void *value;
+    size_t value_len;
+    const struct elog_header *headers;
+    size_t header_count;
+    int32_t epoch; // consumed only: of the assignment, for commit
+};
+
+struct elog_topic_config {
+    int32_t partitions;      // 1 … 1024
+    int64_t retention_ms;    // -1: for ever
+    int64_t retention_bytes; // of a partition; -1: no limit
+};
+
+struct elog_partition_info {
+    int32_t partition;
+    int64_t begin; // the oldest offset kept
+    int64_t end;   // the offset that the next record gets
+    uint64_t bytes;
+    int64_t oldest_ms; // timestamp of the oldest record; 0 when empty
+};
+
+struct elog_topic_info {
+    const char *name;
+    struct elog_topic_config config;
+    struct elog_partition_info *partitions; // config.partitions of them
+};
+
+struct elog_group_partition {
+    const char *topic;
+    int32_t partition;
+    int64_t committed; // -1: never
+    int64_t end;
+    int64_t lag;        // records, never negative
+    int64_t lag_ms;     // age of the oldest record not committed; 0 without lag
+    const char *member; // who has it; NULL: nobody
+};
+
+struct elog_group_info {
+    const char *name;
+    size_t members;
+    struct elog_group_partition *partitions;
+    size_t partition_count;
+};
+
+struct elog_consumer;
+
+struct elog_ops {
+    const char *name;
+    unsigned caps;
+
+    // `meta` is the opened metadata store (a transactional log lives in it; others ignore it).
+    int (*open)(const char *location, struct meta *meta, void **state, struct error *err);
+    void (*close)(void *state); // consumers must be closed before
+
+    // Administration.
+    int (*topic_create)(void *state, const char *topic, const struct elog_topic_config *config,
+                        struct error *err);                                 // ERR_EXISTS
+    int (*topic_delete)(void *state, const char *topic, struct error *err); // with offsets; ERR_NOT_FOUND
+    int (*topic_list)(void *state, struct arena *arena, struct elog_topic_info **out, size_t *count,
+                      struct error *err); // by name
+    int (*topic_describe)(void *state, struct arena *arena, const char *topic, struct elog_topic_info *out,
+                          struct error *err); // ERR_NOT_FOUND
+    int (*group_list)(void *state, struct arena *arena, struct elog_group_info **out, size_t *count,
+                      struct error *err); // by name, without partitions
+    int (*group_describe)(void *state, struct arena *arena, const char *group, struct elog_group_info *out,
+                          struct error *err); // ERR_NOT_FOUND
+    // Reads up to `limit` records of one partition from `offset` on, in the arena, disturbing nobody.
+    int (*peek)(void *state, struct arena *arena, const char *topic, int32_t partition, int64_t offset, size_t limit,
+                struct elog_record **out, size_t *count, struct error *err);
+    // Applies retention. Call it now and then.
+    int (*housekeep)(void *state, int64_t now_ms, struct error *err);
+
+    // Publishing. Durable when it returns; ERR_NOT_FOUND for a topic that does not exist.
+    int (*publish)(void *state, const struct elog_record *records, size_t count, struct error *err);
+    int (*publish_tx)(void *state, struct meta_tx *tx, const struct elog_record *record,
+                      struct error *err); // transactional logs only, else NULL
+
+    // Consuming. A group that never committed starts at the oldest record.
+    int (*subscribe)(void *state, const char *group, const char *const *topics, size_t count, const char *member,
+                     struct elog_consumer **out, struct error *err);
+    // Waits up to `timeout_ms` for records; gives up to `max_records` of at most `max_bytes` (but always one),
+    // in order within each partition, never the same twice unless reassigned. 0 records is not an error.
+    int (*poll)(struct elog_consumer *consumer, size_t max_records, size_t max_bytes, int timeout_ms,
+                struct elog_record **out, size_t *count, struct error *err);
+    void (*consumer_wake)(struct elog_consumer *consumer); // makes the current or next poll return at once
+    // Says that everything before `offset` is done. ERR_CONFLICT when the partition has another owner by now
+    // (`epoch` as in the record); an offset that would go back is ignored.
+    int (*commit)(struct elog_consumer *consumer, const char *topic, int32_t partition, int32_t epoch, int64_t offset,
+                  struct error *err);
+    int (*commit_tx)(struct elog_consumer *consumer, struct meta_tx *tx, const char *topic, int32_t partition,
+                     int32_t epoch, int64_t offset, struct error *err); // transactional logs only, else NULL
+    void (*unsubscribe)(struct elog_consumer *consumer);                // leaves the group
+};
+
+struct eventlog { // an opened back end
+    const struct elog_ops *ops;
+    void *state;
+};
+
+// The partition of a key among `partitions`, as Kafka's Java client chooses it; in eventlog_key.c.
+int32_t elog_partition(const char *key, int32_t partitions);
+
+#endif

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Port: meta, the records of the system: tenants, media, their steps, the inbox, retries, the ledger.
+//
+// Everything happens inside a transaction: a function that is handed a `struct meta_tx` and calls the
+// operations below with it. Write transactions are serialisable, applied whole or not at all, and may be
+// grouped into one commit. The function must be quick and pure with respect to everything but the
+// transaction: no I/O, no locks held by others, and it may be run again (after a serialisation failure).
+//
+// Durability. META_SYNCED: when the call returns (or `done` runs) the transaction survives a power cut.
+// META_RELAXED: it survives the death of the process at once, and a power cut as soon as any later synced
+// transaction does (back ends lose a suffix of transactions, never one from the middle) and after a second at
+// the latest. Steps use it where repeating the work is harmless; promises to clients never do (G1).
+//
+// Tenants are walls (G7): every operation on media names the tenant, and what is another's is ERR_NOT_FOUND.
+//
+// Memory: strings in rows that are read live in the arena given; strings handed in are only read.
+// Threads: any, except that a transaction belongs to the thread that its function is called on.
+#ifndef DEEPLENS_PORTS_META_H
+#define DEEPLENS_PORTS_META_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/id.h"
+
+struct meta_tx; // back ends embed it as the first member of their own
+
+typedef int meta_tx_fn(struct meta_tx *tx, void *arg, struct error *err);
+typedef void meta_done_fn(void *arg, const struct error *err); // err is NULL after success; on the writer's thread
+
+enum meta_durability { META_SYNCED, META_RELAXED };
+
+// What becomes of an item. The order is the direction: a status only ever moves forward, except by media_reopen.
+enum media_status {
+    MEDIA_UPLOADED,
+    MEDIA_PROCESSING,
+    MEDIA_FAILED,
+    MEDIA_COMPLETED,
+    MEDIA_DELETING // gone for every reader but maintenance
+};
+
+const char *media_status_name(enum media_status status);          // "uploaded" …; in meta_names.c
+int media_status_parse(const char *name, enum media_status *out); // -1 when unknown
+
+enum media_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_COUNT };
+
+struct media {
+    const char *id; // "img_…"
+    const char *tenant;
+    const char *kind; // "image"
+    enum media_status status;
+    enum media_priority priority;
+    const char *file_name;    // UTF-8, no path, at most 255 bytes
+    const char *content_type; // "image/jpeg"
+    const char *format;       // "JPEG"
+    const char *hash;         // of the original's bytes, HASH_HEX
+    const char *blob_key;
+    const char *thumb_key;   // NULL while there is none
+    const char *uploaded_by; // NULL when not said
+    const char *metadata;    // JSON object: the client's
+    const char *tags;        // JSON array of strings
+    const char *options;     // JSON object: processingOptions, normalised ("models" always set)
+    const char *event_id;    // of its upload event: everything after correlates to it
+    uint64_t size;
+    int width, height; // of the original; 0 while unknown
+    int64_t uploaded_ms, updated_ms;
+    int64_t completed_ms;                   // searchable since; 0 while it is not
+    const char *error_code, *error_message; // NULL unless failed
+};
+
+// What media_update changes. Zero and NULL leave a column as it is.
+struct media_patch {
+    bool set_status;
+    enum media_status status; // applied only when it moves forward
+    int width, height;
+    const char *thumb_key;
+    int64_t completed_ms;
+    const char *error_code, *error_message; // cleared when the status becomes MEDIA_COMPLETED
+};
+
+struct media_query { // newest first: by uploaded_ms, then id, both descending
+    const char *tenant;
+    bool by_status;
+    enum media_status status;
+    const char *tag;        // exact
+    const char *file_name;  // part of the name, ASCII case folded
+    int64_t from_ms, to_ms; // uploaded at or after / before; 0: no bound
+    int64_t before_ms;      // the cursor: continue behind this row; 0: from the start
+    const char *before_id;
+    size_t limit;
+};
+
+struct media_step {
+    const char *step;   // "preprocessing" "feature_extraction" "vector_indexing"
+    const char *model;  // "" where the step has none
+    const char *status; // "running" "completed" "retrying" "failed"
+    int attempt;
+    int64_t started_ms;
+    int64_t duration_ms;
+    const char *collection;    // NULL where there is none
+    const char *error_message; // NULL where there is none
+};
+
+enum inbox_state {
+    INBOX_FRESH, // do the work
+    INBOX_DONE   // it was done, or this attempt was already accounted for: skip it
+};
+
+struct meta_retry {
+    int64_t id; // set by the back end
+    int64_t not_before_ms;
+    const char *topic;
+    const char *key;
+    const void *value; // the event, with currentAttempt already counted up
+    size_t value_len;
+};
+
+struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
+    uint64_t accepted, searchable, failed, deleted, in_flight;
+    uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
+};
+
+struct meta_tenant {
+    const char *name;
+    const char *slug; // [a-z0-9]+, unique: what collection names carry
+    int64_t created_ms;
+};
+
+struct meta_ops {
+    const char *name;
+
+    // Opens, makes or migrates the database. ERR_DATA_DIR_NEWER when its schema is from a newer version.
+    int (*open)(const char *location, void **state, struct error *err);
+    void (*close)(void *state); // waits for what was submitted
+
+    // Runs `fn` in a write transaction and waits. The function's own error is returned as it is.
+    int (*write)(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, struct error *err);
+    // The same without waiting; never runs `done` before returning… nor forgets to run it: exactly once, also
+    // on failure. Blocks only while the bounded queue is full.
+    void (*write_async)(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, meta_done_fn *done,
+                        void *done_arg);
+    // Runs `fn` on one consistent snapshot; writes fail. Sees every write that returned before it began.
+    int (*read)(void *state, meta_tx_fn *fn, void *arg, struct error *err);
+
+    // Tenants. `default` is always there.
+    int (*tenant_add)(struct meta_tx *tx, const char *name, struct error *err); // 0 also when it is there
+    int (*tenant_get)(struct meta_tx *tx, struct arena *arena, const char *name, struct meta_tenant *out,
+                      struct error *err); // ERR_TENANT_UNKNOWN
+    int (*tenant_list)(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count,
+                       struct error *err); // by name
+
+    // Media. Insert counts `accepted` up; delete counts `deleted` up and takes the steps along.
+    int (*media_insert)(struct meta_tx *tx, const struct media *row, struct error *err); // ERR_EXISTS
+    int (*media_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media *out,
+                     struct error *err); // ERR_NOT_FOUND; MEDIA_DELETING rows are returned
+    // The oldest item of these bytes that is neither failed nor being deleted. ERR_NOT_FOUND.
+    int (*media_find_hash)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *hash,
+                           struct media *out, struct error *err);
+    // MEDIA_DELETING rows are left out.
+    int (*media_list)(struct meta_tx *tx, struct arena *arena, const struct media_query *query, struct media **out,
+                      size_t *count, struct error *err);
+    int (*media_update)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_patch *patch,
+                        struct error *err); // sets updated_ms; ERR_NOT_FOUND
+    int (*media_reopen)(struct meta_tx *tx, const char *tenant, const char *id,
+                        struct error *err); // failed → processing
+    int (*media_delete)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err); // 0 when gone
+    int (*media_duplicate)(struct meta_tx *tx, const char *tenant, struct error *err); // counts one duplicate
+
+    // Steps of an item, one row for each (step, model); put replaces, keeping the first started_ms.
+    int (*step_put)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,
+                    struct error *err);
+    int (*step_list)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                     struct media_step **out, size_t *count, struct error *err); // in the order they began
+
+    // Inbox (G3, G5). `attempt` is the event's own currentAttempt (1 …).
+    // begin: INBOX_DONE when (consumer, event) is finished, or its attempt `attempt` or a later one has ended;
+    // else counts this beginning and gives in *begun how often this attempt has begun without ending (1 …).
+    int (*inbox_begin)(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt,
+                       enum inbox_state *state, int *begun, struct error *err);
+    // end: the attempt is over; `finished` when its effects are in this transaction, so that no later attempt
+    // may have any. Returns ERR_EXISTS (and the transaction must be given up) when it had ended already.
+    int (*inbox_end)(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt, bool finished,
+                     struct error *err);
+    int (*inbox_prune)(struct meta_tx *tx, int64_t before_ms, struct error *err); // ended before that
+
+    // Retries. take removes and returns what is due, oldest first.
+    int (*retry_put)(struct meta_tx *tx, const struct meta_retry *retry, struct error *err);
+    int (*retry_take)(struct meta_tx *tx, struct arena *arena, int64_t now_ms, size_t limit, struct meta_retry **out,
+                      size_t *count, struct error *err);
+    int (*retry_next)(struct meta_tx *tx, int64_t *not_before_ms, struct error *err); // INT64_MAX when none
+    int (*retry_count)(struct meta_tx *tx, uint64_t *out, struct error *err);
+
+    int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
+
+    // Small values by name (installation id, …). get: ERR_NOT_FOUND.
+    int (*setting_get)(struct meta_tx *tx, struct arena *arena, const char *name, const char **value,
+                       struct error *err);
+    int (*setting_put)(struct meta_tx *tx, const char *name, const char *value, struct error *err);
+};
+
+struct meta { // an opened back end
+    const struct meta_ops *ops;
+    void *state;
+};
+
+#endif
