@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// From keys to folders. A key is walked part by part from the root's descriptor, without following symbolic links,
+// so that nothing outside of the root can be reached, whatever somebody planted inside.
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/blob/fs_int.h"
+#include "base/hash.h"
+
+bool fs_part_valid(const char *name, size_t len)
+{
+    if (len < 1 || len > NAME_MAX || (len <= 2 && strncmp(name, "..", len) == 0))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+            return false;
+    return true;
+}
+
+int fs_key_check(const char *key, struct error *err)
+{
+    size_t total = strlen(key);
+    bool good = total >= 1 && total <= KEY_MAX;
+    for (const char *part = key; good;) {
+        size_t len = strcspn(part, "/");
+        bool reserved = part == key && len == sizeof FS_TMP - 1 && strncmp(part, FS_TMP, len) == 0;
+        good = fs_part_valid(part, len) && !reserved;
+        if (!part[len])
+            break;
+        part += len + 1;
+    }
+    return good ? 0 : error_set(err, ERR_INVALID, "\"%.64s\" cannot be the key of a blob", key);
+}
+
+static int open_part(int parent, const char *name)
+{
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+// Makes the entry `name` in `parent` durable unless it is known to be. `path` is the folder's path from the root.
+static int settle(struct fs *fs, int parent, const char *path, size_t len)
+{
+    uint64_t hash = hash64(path, len);
+    _Atomic uint64_t *slot = &fs->durable[hash % DURABLE_SLOTS];
+    if (atomic_load(slot) == hash)
+        return 0;
+    if (fsync(parent) < 0)
+        return -1;
+    atomic_store(slot, hash);
+    return 0;
+}
+
+int fs_open_folder(struct fs *fs, const char *key, bool make, const char **leaf)
+{
+    char name[NAME_MAX + 1];
+    _cleanup_close_ int folder = fcntl(fs->root, F_DUPFD_CLOEXEC, 0);
+    const char *part = key;
+    for (const char *slash; folder >= 0 && (slash = strchr(part, '/')); part = slash + 1) {
+        size_t len = (size_t)(slash - part);
+        memcpy(name, part, len);
+        name[len] = 0;
+        int next = open_part(folder, name);
+        if (next < 0 && errno == ENOENT && make && (mkdirat(folder, name, 0700) == 0 || errno == EEXIST))
+            next = open_part(folder, name);
+        if (next >= 0 && make && settle(fs, folder, key, (size_t)(slash - key)) < 0) {
+            int saved = errno;
+            close(next);
+            errno = saved;
+            next = -1;
+        }
+        if (next < 0)
+            return -1;
+        close(folder);
+        folder = next;
+    }
+    *leaf = part;
+    return take_fd(folder);
+}
