@@ -38,7 +38,7 @@ struct event_format {
     bool bare_ids; // events.ids = bare
 };
 
-struct event_image_uploaded {
+struct event_image_uploaded { // images and videos
     const char *file_name;
     const char *path; // filePath (envelope), storagePath (flat): "/storage/…", "minio://bucket/key"
     uint64_t size;
@@ -50,6 +50,7 @@ struct event_image_uploaded {
     const char *original_name; // metadata.originalFileName; NULL when not said
     json_t *metadata;          // the rest of `metadata` (the client's); NULL when none
     json_t *options;           // processingOptions; NULL when none
+    double duration;           // of a video, in seconds; 0 when not said
 };
 
 struct event_extraction {
@@ -107,6 +108,14 @@ struct event_maintenance {
     int64_t requested_ms;
 };
 
+struct event_message { // the media_id of its event is the chat's id (chatJid)
+    const char *id;
+    bool from_me;
+    const char *type;    // messageType: "text" unless said
+    const char *content; // NULL: none
+    json_t *metadata;    // NULL: none
+};
+
 struct event {
     enum event_topic topic;
     const char *id; // "evt_…"
@@ -124,21 +133,26 @@ struct event {
         struct event_completed completed;
         struct event_failed failed;
         struct event_maintenance maintenance;
+        struct event_message message;
     };
 };
 
 // Reads one message of `topic`. Strings and vectors of `out` live in the arena; its json_t members live as long as
 // `*root`, the parsed message, which the caller releases with json_decref. `fallback_id` is the event's id where the
 // message carries none (flat payloads): the caller derives it from topic, partition and offset. Messages above
-// 16 MiB are refused.
+// 16 MiB are refused. `*root` may differ from the message where the decoder has taken out what `out` holds. Dead
+// letters (the original's bytes) are ERR_UNSUPPORTED, here and below.
 int event_decode(enum event_topic topic, const void *data, size_t len, const char *fallback_id, struct arena *arena,
                  struct event *out, json_t **root, struct error *err);
 
-// Writes the event as JSON. `retryPolicy` is written when max_attempts is set.
+// Appends the event as JSON to `out`, which is as before on failure. `retryPolicy` is written when max_attempts is set;
+// messages are always flat. What the chosen form has no place for stands in additional members (see schemas/), so
+// that every form reads back to the same event.
 int event_encode(const struct event *event, struct event_format format, struct buf *out, struct error *err);
 
-// Rewrites a message for another attempt: everything stays but eventId (set to `event_id` when the message has none)
-// and retryPolicy (maxAttempts, currentAttempt). ERR_EVENT_INVALID when the message is no JSON object.
+// Rewrites a message for another attempt: everything stays, byte for byte, but eventId (set to `event_id` when the
+// message has none) and retryPolicy (maxAttempts, currentAttempt). ERR_EVENT_INVALID when the message is no JSON
+// object.
 int event_reissue(const void *data, size_t len, const char *event_id, int attempt, int max_attempts, struct buf *out,
                   struct error *err);
 

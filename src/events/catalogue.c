@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The catalogue of topics: catalogue.def as lookups.
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "events/event.h"
+
+static const struct {
+    const char *name;
+    const char *type;
+    int partitions;
+    int days;
+} catalogue[] = {
+#define TOPIC(symbol, topic, type, partitions, days) [TOPIC_##symbol] = {topic, type, partitions, days},
+#include "events/catalogue.def"
+#undef TOPIC
+};
+_Static_assert(ARRAY_LEN(catalogue) == TOPIC_COUNT, "one row a topic");
+
+const char *event_topic_name(enum event_topic topic)
+{
+    return catalogue[topic].name;
+}
+
+const char *event_topic_type(enum event_topic topic)
+{
+    return catalogue[topic].type;
+}
+
+int event_topic_partitions(enum event_topic topic)
+{
+    return catalogue[topic].partitions;
+}
+
+int64_t event_topic_retention_ms(enum event_topic topic)
+{
+    return (int64_t)catalogue[topic].days * 24 * 60 * 60 * 1000;
+}
+
+int event_topic_parse(const char *name, enum event_topic *out)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(catalogue); i++) {
+        if (strcmp(catalogue[i].name, name) == 0) {
+            *out = (enum event_topic)i;
+            return 0;
+        }
+    }
+    return -1;
+}
