@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vectors are most of the bytes on the topics, so floats have a quick way in both directions.
 //
-// Writing: a float f stands for every decimal between the midpoints to its neighbours, lo and hi. Within [1e-13, 1e9)
+// Writing: a float f stands for every decimal between the midpoints to its neighbours, lo and hi. Within [1e-13, 1e6)
 // f's first p digits are n = round(f * 10^k), and n / 10^k is one division of two exactly held numbers (k <= 22), hence
 // correctly rounded: when that lies strictly between lo and hi, so does the decimal itself, and it reads back as f
 // whether a reader goes through double or not. 9 digits always pass; 8, 7 and 6 are tried downwards, and below 6
@@ -12,7 +12,7 @@
 // (Clinger, "How to read floating point numbers accurately", 1990); everything else goes to strtod.
 #include "events/number.h"
 
-#include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -86,10 +86,12 @@ static void print_decimal(double value, int precision, struct decimal *d, char t
     d->point = atoi(mark + 1) + 1;
 }
 
+// Normal numbers need 6 (15) digits or more, or fewer with zeros behind; below them one digit may do.
 static void shortest_by_printing(double value, bool as_float, struct decimal *d)
 {
     char text[64];
-    for (int precision = as_float ? 6 : 15; precision <= (as_float ? FLOAT_DIGITS : DOUBLE_DIGITS); precision++) {
+    int least = value < (as_float ? (double)FLT_MIN : DBL_MIN) ? 1 : as_float ? FLT_DIG : DBL_DIG;
+    for (int precision = least; precision <= (as_float ? FLOAT_DIGITS : DOUBLE_DIGITS); precision++) {
         print_decimal(value, precision, d, text);
         double back = strtod(text, NULL);
         if (as_float ? (float)back == (float)value : back == value)
@@ -150,7 +152,7 @@ static void digits_of(struct candidate c, struct decimal *d)
 static bool shortest_float(float value, struct decimal *d)
 {
     double v = value;
-    if (!(v >= 1e-13 && v < 1e8))
+    if (!(v >= 1e-13 && v < 1e6))
         return false;
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);

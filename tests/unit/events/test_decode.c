@@ -2,6 +2,7 @@
 // The reader: every example of the documents, the names and forms that they use side by side, and what is refused.
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
