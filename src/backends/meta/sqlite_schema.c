@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The schema of the SQLite store and its migrations: a table of SQL texts, each of which brings the database
+// one version forward. The version stands in PRAGMA user_version; all steps that are missing run in ONE
+// transaction, so that a database is never between two versions. Steps are never edited once released, only added.
+//
+// Media are a rowid table (rows can be long, keys of indexes stay short). The indexes serve: one item by
+// (tenant, id); the list of a tenant, newest first, of all states or one; the item of given bytes; the ledger.
+//
+// Records of the event log are clustered by their rowid, which is (partition row << 44 | offset): publishing is
+// an append, polling is a range scan, and there is no second tree to maintain.
+#include "backends/meta/sqlite_int.h"
+
+#define APPLICATION_ID "1148218478" // "Dpln", so that file(1) and we know the file
+
+static const char version_1[] =
+    "CREATE TABLE tenant ("
+    " name TEXT NOT NULL PRIMARY KEY,"
+    " slug TEXT NOT NULL UNIQUE,"
+    " created_ms INTEGER NOT NULL,"
+    " accepted INTEGER NOT NULL DEFAULT 0,"
+    " deleted INTEGER NOT NULL DEFAULT 0,"
+    " duplicates INTEGER NOT NULL DEFAULT 0"
+    ") WITHOUT ROWID;"
+    "INSERT INTO tenant (name, slug, created_ms)"
+    " VALUES ('default', 'default', CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));"
+
+    "CREATE TABLE media ("
+    " row INTEGER PRIMARY KEY,"
+    " tenant TEXT NOT NULL,"
+    " id TEXT NOT NULL,"
+    " kind TEXT NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " priority INTEGER NOT NULL,"
+    " file_name TEXT NOT NULL,"
+    " content_type TEXT NOT NULL,"
+    " format TEXT NOT NULL,"
+    " hash TEXT NOT NULL,"
+    " blob_key TEXT NOT NULL,"
+    " thumb_key TEXT,"
+    " uploaded_by TEXT,"
+    " metadata TEXT NOT NULL,"
+    " tags TEXT NOT NULL,"
+    " options TEXT NOT NULL,"
+    " event_id TEXT NOT NULL,"
+    " size INTEGER NOT NULL,"
+    " width INTEGER NOT NULL,"
+    " height INTEGER NOT NULL,"
+    " uploaded_ms INTEGER NOT NULL,"
+    " updated_ms INTEGER NOT NULL,"
+    " completed_ms INTEGER NOT NULL,"
+    " error_code TEXT,"
+    " error_message TEXT"
+    ");"
+    "CREATE UNIQUE INDEX media_by_id ON media (tenant, id);"
+    "CREATE INDEX media_by_time ON media (tenant, uploaded_ms, id);"
+    "CREATE INDEX media_by_status ON media (tenant, status, uploaded_ms, id);"
+    "CREATE INDEX media_by_hash ON media (tenant, hash);"
+
+    "CREATE TABLE step ("
+    " row INTEGER PRIMARY KEY,"
+    " media INTEGER NOT NULL," // media.row
+    " step TEXT NOT NULL,"
+    " model TEXT NOT NULL,"
+    " status TEXT NOT NULL,"
+    " attempt INTEGER NOT NULL,"
+    " started_ms INTEGER NOT NULL,"
+    " duration_ms INTEGER NOT NULL,"
+    " collection TEXT,"
+    " error_message TEXT"
+    ");"
+    "CREATE UNIQUE INDEX step_by_media ON step (media, step, model);"
+
+    "CREATE TABLE inbox ("
+    " consumer TEXT NOT NULL,"
+    " event_id TEXT NOT NULL,"
+    " attempt INTEGER NOT NULL,"
+    " begun INTEGER NOT NULL,"
+    " ended_ms INTEGER NOT NULL," // 0: it has not ended
+    " finished INTEGER NOT NULL,"
+    " PRIMARY KEY (consumer, event_id, attempt)"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX inbox_by_end ON inbox (ended_ms);"
+
+    "CREATE TABLE retry ("
+    " id INTEGER PRIMARY KEY,"
+    " not_before_ms INTEGER NOT NULL,"
+    " topic TEXT NOT NULL,"
+    " key TEXT,"
+    " value BLOB NOT NULL"
+    ");"
+    "CREATE INDEX retry_by_time ON retry (not_before_ms);"
+
+    "CREATE TABLE setting (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+
+    "CREATE TABLE elog_topic ("
+    " id INTEGER PRIMARY KEY,"
+    " name TEXT NOT NULL UNIQUE,"
+    " partitions INTEGER NOT NULL,"
+    " retention_ms INTEGER NOT NULL,"
+    " retention_bytes INTEGER NOT NULL"
+    ");"
+    "CREATE TABLE elog_partition ("
+    " id INTEGER PRIMARY KEY,"
+    " topic_id INTEGER NOT NULL," // 0: its topic was deleted, its records are still to be removed
+    " number INTEGER NOT NULL,"
+    " begin_offset INTEGER NOT NULL,"
+    " end_offset INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL"
+    ");"
+    "CREATE INDEX elog_partition_by_topic ON elog_partition (topic_id, number);"
+    "CREATE TABLE elog_record ("
+    " id INTEGER PRIMARY KEY,"
+    " timestamp_ms INTEGER NOT NULL,"
+    " key BLOB,"     // the bytes of the text
+    " headers BLOB," // name NUL value NUL …
+    " value BLOB NOT NULL"
+    ");"
+    "CREATE TABLE elog_offset ("
+    " group_name TEXT NOT NULL,"
+    " partition_id INTEGER NOT NULL,"
+    " next_offset INTEGER NOT NULL,"
+    " PRIMARY KEY (group_name, partition_id)"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX elog_offset_by_partition ON elog_offset (partition_id);";
+
+static const char *const steps_of_this_version[] = {version_1};
+
+static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
+{
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    if (sq_conn_query(conn, sql, SQ_NO_ARGS, &stmt, err) < 0)
+        return -1;
+    int rc = sq_conn_next(conn, stmt, err);
+    if (rc < 0)
+        return -1;
+    *out = rc ? sq_col_int(stmt, 0) : 0;
+    return 0;
+}
+
+// A file that is not empty and does not carry our mark belongs to somebody else.
+static int check_owner(struct sq_conn *conn, const char *path, struct error *err)
+{
+    int64_t mark, tables;
+    if (pragma_value(conn, "PRAGMA application_id", &mark, err) < 0 ||
+        pragma_value(conn, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+        return -1;
+    char text[24];
+    sqlite3_snprintf(sizeof text, text, "%lld", (long long)mark);
+    if (tables == 0 || sqlite3_stricmp(text, APPLICATION_ID) == 0)
+        return 0;
+    return error_set(err, ERR_DATA_CORRUPT, "%s is a database, but not one of DeepLens", path);
+}
+
+static int apply(struct sq_conn *conn, const char *const *steps, size_t from, size_t to, struct error *err)
+{
+    char mark[96];
+    sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id=" APPLICATION_ID "; PRAGMA user_version=%d;", (int)to);
+    if (sq_conn_script(conn, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = from; rc == 0 && i < to; i++)
+        if ((rc = sq_conn_script(conn, steps[i], err)) < 0)
+            error_prefix(err, "Migrating the schema to version %zu", i + 1);
+    if (rc == 0)
+        rc = sq_conn_script(conn, mark, err);
+    if (rc == 0)
+        rc = sq_conn_script(conn, "COMMIT", err);
+    if (rc < 0)
+        sqlite3_exec(conn->sql, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+int sq_schema_migrate(struct sq_conn *conn, const char *path, const char *const *steps, size_t count, struct error *err)
+{
+    int64_t version;
+    if (check_owner(conn, path, err) < 0 || pragma_value(conn, "PRAGMA user_version", &version, err) < 0)
+        return -1;
+    if (version < 0 || (uint64_t)version > count)
+        return error_set(err, ERR_DATA_DIR_NEWER,
+                         "%s has schema version %lld, and this DeepLens knows versions up to %zu: use a newer DeepLens",
+                         path, (long long)version, count);
+    return (size_t)version == count ? 0 : apply(conn, steps, (size_t)version, count, err);
+}
+
+int sq_schema_open(struct sq_conn *conn, const char *path, struct error *err)
+{
+    return sq_schema_migrate(conn, path, steps_of_this_version, ARRAY_LEN(steps_of_this_version), err);
+}

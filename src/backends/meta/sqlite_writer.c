@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer: one thread with the only connection that writes. Transactions come to it through a bounded queue.
+//
+// Group commit. The thread takes all that is queued (up to SQ_GROUP_MAX), begins, runs each function inside its
+// own savepoint, and commits once: the cost of a sync is shared by all who wait for it. A lone transaction
+// commits at once; nobody waits for company. A function that fails is rolled back alone and gets its own error.
+// What the transaction as a whole cannot survive (disk full, an I/O error, a failed commit) rolls the group back
+// whole, and everybody in it gets that error; the next group starts afresh.
+//
+// Durability. The WAL is a log of which a crash leaves a prefix. With synchronous=FULL each commit ends with an
+// fsync of the WAL; with NORMAL it does not, but the pages are handed to the kernel, so that they survive the
+// death of the process; and the next fsync of the WAL, whoever asks for it, covers everything before it. So a
+// group with a META_SYNCED member runs with FULL, a group of META_RELAXED ones with NORMAL, and the relaxed
+// promise (lose a suffix at most, never one from the middle, durable after a second) needs only that the WAL is
+// synced soon: by the next FULL group, or by this thread once SYNC_WITHIN_US have passed. A checkpoint syncs the WAL
+// before it moves pages from it, so it does not break the order either.
+//
+// Checkpoints are made here, between two groups: PASSIVE every CHECKPOINT_PAGES; RESTART when the WAL got long all
+// the same because readers overlapped (it waits for those who read now, and new ones read past the WAL, so it
+// cannot starve); TRUNCATE when there is nothing else to do and the file is large.
+#include <errno.h>
+#include <semaphore.h>
+#include <string.h>
+#include <time.h>
+
+#include "backends/meta/sqlite_int.h"
+#include "base/clock.h"
+
+enum {
+    SYNC_WITHIN_US = 500 * 1000,
+    IDLE_US = 1000 * 1000,
+    CHECKPOINT_PAGES = 4096,
+    RESTART_PAGES = 8 * CHECKPOINT_PAGES,
+    TRUNCATE_PAGES = 2 * CHECKPOINT_PAGES,
+};
+
+// ---- The group.
+
+static int set_synchronous(struct sq_writer *w, bool full, struct error *err)
+{
+    if (w->full == full)
+        return 0;
+    if (sq_conn_script(&w->conn, full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", err) < 0)
+        return -1;
+    w->full = full;
+    return 0;
+}
+
+static bool wants_full(const struct sq_writer *w, const struct sq_job *jobs)
+{
+    if (w->unsynced_since_us && clock_mono_us() - w->unsynced_since_us > SYNC_WITHIN_US)
+        return true;
+    for (; jobs; jobs = jobs->next)
+        if (jobs->durability == META_SYNCED)
+            return true;
+    return false;
+}
+
+// The transaction cannot go on: SQLite rolled it back, or something happened that it must not survive.
+static bool is_doomed(const struct sq_writer *w)
+{
+    return w->conn.failed || sqlite3_get_autocommit(w->conn.sql);
+}
+
+// Fails only when the group is lost.
+static int run_function(struct sq_writer *w, struct meta_tx *tx, struct sq_job *job, struct error *err)
+{
+    if (sq_exec(tx, "SAVEPOINT job", SQ_NO_ARGS, err) < 0)
+        return -1;
+    job->failed = job->fn(tx, job->arg, &job->err) != 0;
+    if (is_doomed(w)) {
+        if (job->err.code != ERR_NONE)
+            return error_copy(err, &job->err);
+        return sq_conn_error(&w->conn, w->conn.failed ? w->conn.failed : SQLITE_ABORT, "running a transaction", err);
+    }
+    if (job->failed && sq_exec(tx, "ROLLBACK TO job", SQ_NO_ARGS, err) < 0)
+        return -1;
+    if (sq_exec(tx, "RELEASE job", SQ_NO_ARGS, err) < 0)
+        return -1;
+    if (w->hooks)
+        w->hooks->function_ended(w->hooks_arg, !job->failed);
+    return 0;
+}
+
+static int run_functions(struct sq_writer *w, struct meta_tx *tx, struct sq_job *jobs, struct error *err)
+{
+    if (sq_exec(tx, "BEGIN IMMEDIATE", SQ_NO_ARGS, err) < 0)
+        return -1;
+    for (struct sq_job *job = jobs; job; job = job->next)
+        if (run_function(w, tx, job, err) < 0)
+            return -1;
+    if (w->hooks && w->hooks->before_commit(w->hooks_arg, tx, err) < 0)
+        return -1;
+    return sq_exec(tx, "COMMIT", SQ_NO_ARGS, err);
+}
+
+static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err)
+{
+    struct sq_writer *w = &db->writer;
+    struct sq_tx tx = {.magic = SQ_TX_MAGIC, .writable = true, .conn = &w->conn, .db = db};
+    w->conn.failed = 0;
+    bool full = wants_full(w, jobs);
+    int rc = set_synchronous(w, full, err);
+    if (rc == 0)
+        rc = run_functions(w, (struct meta_tx *)&tx, jobs, err);
+    if (!sqlite3_get_autocommit(w->conn.sql))
+        sqlite3_exec(w->conn.sql, "ROLLBACK", NULL, NULL, NULL);
+    if (rc == 0) {
+        w->last_commit_us = clock_mono_us();
+        if (full)
+            w->unsynced_since_us = 0;
+        else if (!w->unsynced_since_us)
+            w->unsynced_since_us = w->last_commit_us;
+    }
+    if (w->hooks)
+        w->hooks->group_ended(w->hooks_arg, rc == 0);
+    return rc;
+}
+
+static void run_group(struct sq_db *db, struct sq_job *jobs)
+{
+    struct error err = {0};
+    bool lost = commit_group(db, jobs, &err) < 0;
+    for (struct sq_job *job = jobs, *next; job; job = next) {
+        next = job->next; // a job that does not live on the heap is gone once it was told
+        bool on_heap = job->on_heap;
+        job->done(job->done_arg, lost ? &err : job->failed ? &job->err : NULL);
+        if (on_heap)
+            free(job);
+    }
+}
+
+// ---- Syncs and checkpoints between groups. A failure here is nobody's: what it was for is tried again.
+
+static void sync_wal(struct sq_writer *w)
+{
+    sqlite3_file *wal = NULL;
+    if (sqlite3_file_control(w->conn.sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
+        wal->pMethods && wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) == SQLITE_OK)
+        w->unsynced_since_us = 0;
+    else
+        w->unsynced_since_us = clock_mono_us();
+}
+
+static int count_pages(void *arg, sqlite3 *sql, const char *name, int pages)
+{
+    struct sq_writer *w = arg;
+    if (pages < w->wal_pages) // the WAL began anew
+        w->wal_pages_checkpointed = 0;
+    w->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static void checkpoint(struct sq_writer *w, int mode)
+{
+    w->wal_pages_checkpointed = w->wal_pages;
+    sqlite3_wal_checkpoint_v2(w->conn.sql, "main", mode, NULL, NULL);
+}
+
+static void checkpoint_when_due(struct sq_writer *w)
+{
+    if (w->wal_pages - w->wal_pages_checkpointed < CHECKPOINT_PAGES)
+        return;
+    checkpoint(w, w->wal_pages >= RESTART_PAGES ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE);
+}
+
+static bool is_wal_large(const struct sq_writer *w)
+{
+    return w->wal_pages >= TRUNCATE_PAGES;
+}
+
+// When the thread has something to do without a job, in monotonic microseconds; 0: never.
+static int64_t next_chore_us(const struct sq_writer *w)
+{
+    int64_t sync = w->unsynced_since_us ? w->unsynced_since_us + SYNC_WITHIN_US : 0;
+    int64_t truncate = is_wal_large(w) ? w->last_commit_us + IDLE_US : 0;
+    return sync && (!truncate || sync < truncate) ? sync : truncate;
+}
+
+static void do_chores(struct sq_writer *w)
+{
+    int64_t now = clock_mono_us();
+    if (w->unsynced_since_us && now - w->unsynced_since_us >= SYNC_WITHIN_US)
+        sync_wal(w);
+    if (is_wal_large(w) && now - w->last_commit_us >= IDLE_US) {
+        checkpoint(w, SQLITE_CHECKPOINT_TRUNCATE);
+        w->wal_pages = w->wal_pages_checkpointed = 0;
+    }
+}
+
+// ---- The thread.
+
+// Waits for jobs or a chore. Takes up to SQ_GROUP_MAX jobs; NULL with *stop set when there will be no more.
+static struct sq_job *take_jobs(struct sq_writer *w, bool *stop)
+{
+    int64_t chore = next_chore_us(w);
+    struct timespec until = {.tv_sec = chore / 1000000, .tv_nsec = chore % 1000000 * 1000};
+    pthread_mutex_lock(&w->lock);
+    while (!w->head && !w->stop) {
+        if (!chore)
+            pthread_cond_wait(&w->work, &w->lock);
+        else if (pthread_cond_timedwait(&w->work, &w->lock, &until) == ETIMEDOUT)
+            break;
+    }
+    struct sq_job *first = w->head, *last = NULL;
+    size_t count = 0;
+    for (struct sq_job *job = first; job && count < SQ_GROUP_MAX; job = job->next, count++)
+        last = job;
+    if (last) {
+        w->head = last->next;
+        last->next = NULL;
+        w->queued -= count;
+        if (!w->head)
+            w->tail = &w->head;
+        pthread_cond_broadcast(&w->room);
+    }
+    *stop = !first && w->stop;
+    pthread_mutex_unlock(&w->lock);
+    return first;
+}
+
+static void *writer_main(void *arg)
+{
+    struct sq_db *db = arg;
+    struct sq_writer *w = &db->writer;
+    for (bool stop = false; !stop;) {
+        struct sq_job *jobs = take_jobs(w, &stop);
+        if (jobs) {
+            run_group(db, jobs);
+            checkpoint_when_due(w);
+        } else if (!stop) {
+            do_chores(w);
+        }
+    }
+    return NULL;
+}
+
+// The queue is bounded, but the writer itself (submitting from a `done`) cannot wait for itself to make room.
+static void submit(struct sq_writer *w, struct sq_job *job)
+{
+    bool self = pthread_equal(pthread_self(), w->thread);
+    pthread_mutex_lock(&w->lock);
+    while (!self && w->queued >= SQ_QUEUE_MAX)
+        pthread_cond_wait(&w->room, &w->lock);
+    job->next = NULL;
+    *w->tail = job;
+    w->tail = &job->next;
+    w->queued++;
+    if (w->queued == 1)
+        pthread_cond_signal(&w->work);
+    pthread_mutex_unlock(&w->lock);
+}
+
+struct waiter {
+    sem_t done;
+    bool failed;
+    struct error err;
+};
+
+static void wake_waiter(void *arg, const struct error *err)
+{
+    struct waiter *waiter = arg;
+    waiter->failed = err != NULL;
+    if (err)
+        waiter->err = *err;
+    sem_post(&waiter->done);
+}
+
+int sq_write(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, struct error *err)
+{
+    struct sq_db *db = state;
+    if (pthread_equal(pthread_self(), db->writer.thread))
+        return error_set(err, ERR_INTERNAL, "A write transaction was begun inside of another one");
+    struct waiter waiter = {0};
+    struct sq_job job = {.durability = durability, .fn = fn, .arg = arg, .done = wake_waiter, .done_arg = &waiter};
+    sem_init(&waiter.done, 0, 0);
+    submit(&db->writer, &job);
+    while (sem_wait(&waiter.done) < 0) // EINTR
+        ;
+    sem_destroy(&waiter.done);
+    return waiter.failed ? error_copy(err, &waiter.err) : 0;
+}
+
+void sq_write_async(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, meta_done_fn *done,
+                    void *done_arg)
+{
+    struct sq_db *db = state;
+    struct sq_job *job = calloc(1, sizeof *job);
+    if (!job)
+        abort();
+    *job = (struct sq_job){
+        .durability = durability, .fn = fn, .arg = arg, .done = done, .done_arg = done_arg, .on_heap = true};
+    submit(&db->writer, job);
+}
+
+struct hooks_change {
+    struct sq_db *db;
+    const struct sq_hooks *hooks;
+    void *arg;
+};
+
+// The new hooks must not see the end of this group without its beginning: see sq_set_hooks.
+static void change_hooks(void *arg, const struct error *err)
+{
+    struct hooks_change *change = arg;
+    change->db->writer.hooks = change->hooks;
+    change->db->writer.hooks_arg = change->arg;
+}
+
+static int nothing(struct meta_tx *tx, void *arg, struct error *err)
+{
+    return 0;
+}
+
+// The change is made by the `done` of an empty transaction, hence on the writer's thread and between two groups;
+// a second one makes sure that the first was told.
+int sq_set_hooks(struct sq_db *db, const struct sq_hooks *hooks, void *arg, struct error *err)
+{
+    struct hooks_change change = {.db = db, .hooks = hooks, .arg = arg};
+    sq_write_async(db, META_RELAXED, nothing, NULL, change_hooks, &change);
+    return sq_write(db, META_RELAXED, nothing, NULL, err);
+}
+
+int sq_writer_start(struct sq_db *db, struct error *err)
+{
+    struct sq_writer *w = &db->writer;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->work, &attr);
+    pthread_cond_init(&w->room, NULL);
+    pthread_condattr_destroy(&attr);
+    w->tail = &w->head;
+    w->full = true; // as the connection was set up
+    sqlite3_wal_hook(w->conn.sql, count_pages, w);
+    int rc = pthread_create(&w->thread, NULL, writer_main, db);
+    if (rc != 0) {
+        pthread_cond_destroy(&w->work);
+        pthread_cond_destroy(&w->room);
+        pthread_mutex_destroy(&w->lock);
+        return error_errno(err, ERR_INTERNAL, rc, "Cannot start the thread that writes the metadata database");
+    }
+    w->started = true;
+    return 0;
+}
+
+void sq_writer_stop(struct sq_db *db)
+{
+    struct sq_writer *w = &db->writer;
+    if (!w->started)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_signal(&w->work);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->work);
+    pthread_cond_destroy(&w->room);
+    pthread_mutex_destroy(&w->lock);
+    w->started = false;
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The names of states of media, as the API and events spell them.
+#include <string.h>
+
+#include "ports/meta.h"
+
+static const char *const names[] = {
+    [MEDIA_UPLOADED] = "uploaded",   [MEDIA_PROCESSING] = "processing", [MEDIA_FAILED] = "failed",
+    [MEDIA_COMPLETED] = "completed", [MEDIA_DELETING] = "deleting",
+};
+
+const char *media_status_name(enum media_status status)
+{
+    return (size_t)status < ARRAY_LEN(names) ? names[status] : "unknown";
+}
+
+int media_status_parse(const char *name, enum media_status *out)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = (enum media_status)i;
+            return 0;
+        }
+    }
+    return -1;
+}
