@@ -60,12 +60,27 @@ int sq_inbox_end(struct meta_tx *tx, const char *consumer, const char *event_id,
         return -1;
     if (over)
         return error_set(err, ERR_EXISTS, "Attempt %d at the event %.80s has ended already", attempt, event_id);
-    return sq_exec(
-        tx,
-        "INSERT INTO inbox (consumer, event_id, attempt, begun, ended_ms, finished)"
-        " VALUES (?1, ?2, ?3, 1, ?4, ?5) ON CONFLICT (consumer, event_id, attempt)"
-        " DO UPDATE SET ended_ms = excluded.ended_ms, finished = excluded.finished",
-        SQ_ARGS(sq_text(consumer), sq_text(event_id), sq_int(attempt), sq_int(clock_now_ms()), sq_int(finished)), err);
+    int64_t now = clock_now_ms();
+    if (sq_exec(tx,
+                "INSERT INTO inbox (consumer, event_id, attempt, begun, ended_ms, finished)"
+                " VALUES (?1, ?2, ?3, 1, ?4, ?5) ON CONFLICT (consumer, event_id, attempt)"
+                " DO UPDATE SET ended_ms = excluded.ended_ms, finished = excluded.finished",
+                SQ_ARGS(sq_text(consumer), sq_text(event_id), sq_int(attempt), sq_int(now), sq_int(finished)), err) < 0)
+        return -1;
+    // What this makes vain is over too: earlier attempts, and after the finish all others.
+    return sq_exec(tx,
+                   "UPDATE inbox SET ended_ms = ?4 WHERE consumer = ?1 AND event_id = ?2 AND ended_ms = 0"
+                   " AND (attempt < ?3 OR ?5)",
+                   SQ_ARGS(sq_text(consumer), sq_text(event_id), sq_int(attempt), sq_int(now), sq_int(finished)), err);
+}
+
+int sq_inbox_open(struct meta_tx *tx, uint64_t *out, struct error *err)
+{
+    int64_t count = 0;
+    if (sq_number(tx, "SELECT count(*) FROM inbox WHERE ended_ms = 0", 0, &count, err) < 0)
+        return -1;
+    *out = (uint64_t)count;
+    return 0;
 }
 
 int sq_inbox_prune(struct meta_tx *tx, int64_t before_ms, struct error *err)
