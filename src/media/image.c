@@ -9,18 +9,33 @@
 // Every step that may be skipped is: no alpha, no flattening; 8-bit sRGB, no conversion.
 #include "media/image.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vips/vips.h>
 
 #include "base/cleanup.h"
+#include "media/icc.h"
 #include "media/magic.h"
+#include "media/orient.h"
+#include "media/probe.h"
 
 DEFINE_CLEANUP(VipsImage *, image, g_object_unref)
 #define _cleanup_image_ _cleanup_(cleanup_image)
 DEFINE_CLEANUP(VipsRegion *, region, g_object_unref)
 #define _cleanup_region_ _cleanup_(cleanup_region)
+DEFINE_CLEANUP(struct probe *, probe, probe_free)
+#define _cleanup_probe_ _cleanup_(cleanup_probe)
+
+static void cleanup_pixels(struct pixels *px)
+{
+    pixels_free(px);
+}
+#define _cleanup_pixels_ _cleanup_(cleanup_pixels)
+
+// libwebp's method: 0 takes 6 ms for 512 × 384, 1 a quarter more for 4 % fewer bytes, 4 three times as long for 11 %.
+enum { EFFORT = 0 };
 
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 static bool init_done;
@@ -128,7 +143,7 @@ static VipsImage *open_image(enum media_format format, const void *data, size_t 
         rc_;                                                                                                           \
     })
 
-// Makes 8-bit samples of any number of bands, without alpha.
+// Makes 8-bit samples without alpha, of any number of bands.
 static int to_opaque_8bit(VipsImage **im)
 {
     if (vips_image_hasalpha(*im)) {
@@ -148,47 +163,75 @@ static int to_opaque_8bit(VipsImage **im)
     return 0;
 }
 
-static int to_srgb(VipsImage **im)
+// Averages whole blocks of pixels while they stream by, so that what is pulled is less than twice too large.
+static int shrink_blocks(VipsImage **im, int max_edge)
 {
-    bool profile = vips_image_get_typeof(*im, VIPS_META_ICC_NAME) != 0;
-    if (profile || (*im)->Type == VIPS_INTERPRETATION_CMYK) {
-        VipsImage *next = NULL;
-        const char *otherwise = (*im)->Type == VIPS_INTERPRETATION_CMYK ? "cmyk" : "srgb";
-        if (vips_icc_transform(*im, &next, "srgb", "embedded", TRUE, "input_profile", otherwise, "intent",
-                               VIPS_INTENT_PERCEPTUAL, "black_point_compensation", TRUE, NULL) == 0) {
-            g_object_unref(*im);
-            *im = next;
-        } else {
-            vips_error_clear(); // a broken profile is no reason to refuse a picture
-        }
+    int block = VIPS_MAX((*im)->Xsize, (*im)->Ysize) / max_edge;
+    if (block < 2)
+        return 0;
+    int across = VIPS_MIN(block, (*im)->Xsize), down = VIPS_MIN(block, (*im)->Ysize);
+    return STEP(im, vips_shrink(*im, &next_, across, down, "ceil", TRUE, NULL));
+}
+
+static bool is_plain(const VipsImage *im)
+{
+    return im->BandFmt == VIPS_FORMAT_UCHAR && im->Coding == VIPS_CODING_NONE &&
+           ((im->Bands == 3 && im->Type == VIPS_INTERPRETATION_sRGB) ||
+            (im->Bands == 1 && im->Type == VIPS_INTERPRETATION_B_W));
+}
+
+// The way for colours that icc.c does not know: CMYK, profiles made of tables.
+static int convert_colours(VipsImage **im)
+{
+    bool cmyk = (*im)->Type == VIPS_INTERPRETATION_CMYK;
+    VipsImage *next = NULL;
+    if (vips_icc_transform(*im, &next, "srgb", "embedded", TRUE, "input_profile", cmyk ? "cmyk" : "srgb", "intent",
+                           VIPS_INTENT_PERCEPTUAL, "black_point_compensation", TRUE, NULL) == 0) {
+        g_object_unref(*im);
+        *im = next;
+    } else {
+        vips_error_clear(); // a broken profile is no reason to refuse a picture
     }
-    if ((*im)->Type != VIPS_INTERPRETATION_sRGB || (*im)->Bands != 3 || (*im)->BandFmt != VIPS_FORMAT_UCHAR)
-        return STEP(im, vips_colourspace(*im, &next_, VIPS_INTERPRETATION_sRGB, NULL));
-    return 0;
+    return is_plain(*im) ? 0 : STEP(im, vips_colourspace(*im, &next_, VIPS_INTERPRETATION_sRGB, NULL));
+}
+
+static void copy_row(const VipsImage *im, const uint8_t *from, uint8_t *to)
+{
+    if (im->Bands == 3) {
+        memcpy(to, from, (size_t)im->Xsize * 3);
+        return;
+    }
+    for (int x = 0; x < im->Xsize; x++, to += 3)
+        to[0] = to[1] = to[2] = from[x];
 }
 
 // Pulls the whole image through the pipeline, in strips, by this thread.
-static int pull(VipsImage *im, uint8_t *out)
+static int pull(VipsImage *im, struct pixels *out)
 {
-    enum { STRIP = 32 };
+    enum { STRIP = 16 };
+    struct pixels made = {.width = im->Xsize, .height = im->Ysize};
+    _cleanup_free_ uint8_t *data = malloc(pixels_bytes(&made));
     _cleanup_region_ VipsRegion *region = vips_region_new(im);
-    size_t row = (size_t)im->Xsize * 3;
+    if (!data || !region)
+        return -1;
     for (int y = 0; y < im->Ysize; y += STRIP) {
         VipsRect rect = {0, y, im->Xsize, VIPS_MIN(STRIP, im->Ysize - y)};
         if (vips_region_prepare(region, &rect))
             return -1;
-        for (int i = 0; i < rect.height; i++)
-            memcpy(out + (size_t)(y + i) * row, VIPS_REGION_ADDR(region, 0, y + i), row);
+        for (int i = y; i < y + rect.height; i++)
+            copy_row(im, VIPS_REGION_ADDR(region, 0, i), data + (size_t)i * (size_t)im->Xsize * 3);
     }
+    made.data = take_ptr(data);
+    *out = made;
     return 0;
 }
 
-static int check_size(const VipsImage *im, uint64_t max_pixels, struct error *err)
+static int check_size(const struct media_info *info, uint64_t max_pixels, struct error *err)
 {
-    if ((uint64_t)im->Xsize * (uint64_t)im->Ysize > max_pixels)
-        return error_set(err, ERR_IMAGE_TOO_LARGE, "The image has %d × %d pixels; at most %llu are taken.", im->Xsize,
-                         im->Ysize, (unsigned long long)max_pixels);
-    return 0;
+    if ((uint64_t)info->width * (uint64_t)info->height <= max_pixels)
+        return 0;
+    return error_set(err, ERR_IMAGE_TOO_LARGE, "The image is %d × %d pixels large; it may have at most %llu pixels.",
+                     info->width, info->height, (unsigned long long)max_pixels);
 }
 
 // How much the JPEG decoder may shrink and still leave at least what was asked for.
@@ -197,88 +240,120 @@ static int jpeg_shrink(double factor)
     return factor >= 8 ? 8 : factor >= 4 ? 4 : factor >= 2 ? 2 : 1;
 }
 
-// Opens the image so that it decodes at the least size that still covers `max_edge`. Sets the stored size.
-static VipsImage *open_shrunk(const struct media_kind *kind, const void *data, size_t len, int max_edge,
-                              uint64_t max_pixels, int *width, int *height, struct error *err)
+static int scaled_edge(int edge, int longer, int max_edge)
 {
-    _cleanup_image_ VipsImage *im = open_image(kind->format, data, len, 1, 1.0);
-    if (!im) {
-        fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
-        return NULL;
-    }
-    if (check_size(im, max_pixels, err))
-        return NULL;
-    *width = im->Xsize;
-    *height = im->Ysize;
-    double factor = (double)VIPS_MAX(im->Xsize, im->Ysize) / max_edge;
-    if (kind->format == FORMAT_JPEG && factor >= 2) {
-        g_object_unref(im);
-        im = open_image(kind->format, data, len, jpeg_shrink(factor), 1.0);
-        if (!im)
-            fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
-    }
-    return take_ptr(im);
+    int64_t scaled = ((int64_t)edge * max_edge * 2 + longer) / (2 * (int64_t)longer);
+    return scaled > 0 ? (int)scaled : 1;
 }
 
-static int transform(VipsImage **im, int max_edge)
+// Scales to exactly what the stored size and `max_edge` give, whatever the decoder's own shrinking rounded to.
+static void fit(struct pixels *px, int width, int height, int max_edge)
 {
-    double factor = (double)max_edge / VIPS_MAX((*im)->Xsize, (*im)->Ysize);
-    if (to_opaque_8bit(im))
-        return -1;
-    if (factor < 1 && STEP(im, vips_resize(*im, &next_, factor, NULL)))
-        return -1;
-    if (to_srgb(im))
-        return -1;
-    if (vips_image_get_orientation(*im) > 1) {
-        VipsImage *memory = vips_image_copy_memory(*im);
-        if (!memory)
-            return -1;
-        g_object_unref(*im);
-        *im = memory;
-        return STEP(im, vips_autorot(*im, &next_, NULL));
+    int longer = width > height ? width : height;
+    if (longer > max_edge) {
+        width = scaled_edge(width, longer, max_edge);
+        height = scaled_edge(height, longer, max_edge);
     }
+    if (px->width == width && px->height == height)
+        return;
+    struct pixels scaled;
+    pixels_resize(px, width, height, &scaled);
+    pixels_free(px);
+    *px = scaled;
+}
+
+// Opens the image so that it decodes at the least size that still covers `max_edge`; corrects the size in `info`
+// where the decoder knows better.
+static VipsImage *open_shrunk(struct media_info *info, enum media_format format, const void *data, size_t len,
+                              int max_edge)
+{
+    double factor = (double)VIPS_MAX(info->width, info->height) / max_edge;
+    VipsImage *im = open_image(format, data, len, jpeg_shrink(factor), factor > 1 ? 1 / factor : 1);
+    if (im && format != FORMAT_JPEG && format != FORMAT_WEBP) {
+        info->width = im->Xsize;
+        info->height = im->Ysize;
+    }
+    return im;
+}
+
+static enum icc_kind read_profile(VipsImage *im, struct icc *out)
+{
+    const void *profile;
+    size_t len;
+    if (!is_plain(im))
+        return ICC_OTHER;
+    if (!vips_image_get_typeof(im, VIPS_META_ICC_NAME))
+        return ICC_SRGB;
+    return vips_image_get_blob(im, VIPS_META_ICC_NAME, &profile, &len) ? ICC_OTHER
+                                                                       : icc_read(profile, len, im->Bands, out);
+}
+
+// From the opened image to small sRGB pixels that are still as they lie in the file.
+static int decode(VipsImage **im, const struct media_info *info, int max_edge, struct pixels *out)
+{
+    struct icc icc;
+    if (to_opaque_8bit(im) || shrink_blocks(im, max_edge))
+        return -1;
+    enum icc_kind kind = read_profile(*im, &icc);
+    if (kind == ICC_OTHER && convert_colours(im))
+        return -1;
+    if (pull(*im, out))
+        return -1;
+    fit(out, info->width, info->height, max_edge);
+    if (kind == ICC_SIMPLE)
+        icc_apply(&icc, out);
     return 0;
+}
+
+static int look(const void *data, size_t len, uint64_t max_pixels, struct media_info *out, struct error *err)
+{
+    struct probe_limits limits = {.max_pixels = max_pixels, .max_edge = INT_MAX};
+    _cleanup_probe_ struct probe *probe = probe_new(&limits);
+    return probe_feed(probe, data, len, err) || probe_end(probe, out, err) ? -1 : 0;
 }
 
 int image_decode(const void *data, size_t len, int max_edge, uint64_t max_pixels, struct image_decoded *out,
                  struct error *err)
 {
-    const struct media_kind *kind = magic_find(data, len);
-    if (!kind)
-        return magic_refuse(data, len, err);
-    int width = 0, height = 0;
-    _cleanup_image_ VipsImage *im = open_shrunk(kind, data, len, max_edge, max_pixels, &width, &height, err);
-    if (!im)
+    struct media_info info;
+    if (look(data, len, max_pixels, &info, err))
         return -1;
-    bool turned = vips_image_get_orientation(im) >= 5;
-    if (transform(&im, max_edge))
+    enum media_format format = magic_find(data, len)->format;
+    _cleanup_image_ VipsImage *im = open_shrunk(&info, format, data, len, max_edge);
+    if (!im)
         return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
-    _cleanup_free_ uint8_t *bytes = malloc((size_t)im->Xsize * (size_t)im->Ysize * 3);
-    if (!bytes)
-        return error_set(err, ERR_NO_MEMORY, "There is no memory for the decoded image.");
-    if (pull(im, bytes))
+    if (check_size(&info, max_pixels, err))
+        return -1;
+    int orientation = vips_image_get_orientation(im);
+    struct pixels pixels;
+    if (decode(&im, &info, max_edge, &pixels))
         return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
+    orient(&pixels, orientation);
+    bool turned = orientation >= 5;
     *out = (struct image_decoded){
-        .pixels = {.width = im->Xsize, .height = im->Ysize, .data = take_ptr(bytes)},
-        .width = turned ? height : width,
-        .height = turned ? width : height,
+        .pixels = pixels,
+        .width = turned ? info.height : info.width,
+        .height = turned ? info.width : info.height,
     };
     return 0;
 }
 
 int image_thumbnail(const struct pixels *in, int max_edge, int quality, struct buf *out, struct error *err)
 {
+    _cleanup_pixels_ struct pixels small = {0};
+    int longer = VIPS_MAX(in->width, in->height);
+    if (longer > max_edge) {
+        pixels_resize(in, scaled_edge(in->width, longer, max_edge), scaled_edge(in->height, longer, max_edge), &small);
+        in = &small;
+    }
     _cleanup_image_ VipsImage *im =
         vips_image_new_from_memory(in->data, pixels_bytes(in), in->width, in->height, 3, VIPS_FORMAT_UCHAR);
     if (!im)
         return fail(err, ERR_INTERNAL, "The thumbnail cannot be made");
     im->Type = VIPS_INTERPRETATION_sRGB;
-    double factor = (double)max_edge / VIPS_MAX(in->width, in->height);
-    if (factor < 1 && STEP(&im, vips_resize(im, &next_, factor, NULL)))
-        return fail(err, ERR_INTERNAL, "The thumbnail cannot be made");
     void *bytes = NULL;
     size_t len = 0;
-    if (vips_webpsave_buffer(im, &bytes, &len, "Q", quality, "effort", 0, "strip", TRUE, NULL))
+    if (vips_webpsave_buffer(im, &bytes, &len, "Q", quality, "effort", EFFORT, "strip", TRUE, NULL))
         return fail(err, ERR_INTERNAL, "The thumbnail cannot be encoded");
     int rc = buf_append(out, bytes, len);
     g_free(bytes);
