@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// deeplens tenants list | add.
+#include <stdio.h>
+
+#include "base/js.h"
+#include "cli/cli.h"
+#include "cli/table.h"
+
+struct tenants_options {
+    bool json;
+};
+
+static const struct option_def options[] = {
+    FLAG_OPTION(struct tenants_options, json, "json", "Print one JSON document"),
+    END_OPTION,
+};
+
+static const struct command tenants_list, tenants_add;
+
+static int run_list(struct cli *cli, int argc, char **argv)
+{
+    struct tenants_options o = {0};
+    int code;
+    if (cli_parse(cli, &tenants_list, &o, &argc, argv, 0, 0, &code) < 0)
+        return code;
+    static const struct table_column columns[] = {{"TENANT", .shrink = true}, {"CREATED"}, {NULL}};
+    _cleanup_table_ struct table t;
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    size_t i;
+    json_t *tenant;
+    if (cli_get(cli, NULL, "/api/v1/admin/tenants", &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(answer);
+    table_init(&t, columns);
+    json_array_foreach(js_arr(answer, "tenants"), i, tenant)
+        table_add(&t, js_str(tenant, "name", NULL), js_str(tenant, "createdAt", NULL));
+    table_print(&t);
+    return EXIT_DONE;
+}
+
+static int run_add(struct cli *cli, int argc, char **argv)
+{
+    struct tenants_options o = {0};
+    int code;
+    if (cli_parse(cli, &tenants_add, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_json_ json_t *body = json_pack("{s:s}", "name", argv[1]);
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    if (!body) {
+        error_set(&err, ERR_USAGE, "A tenant's name is text in UTF-8");
+        return cli_misused(cli, &tenants_add, &err);
+    }
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 ||
+        client_call(client, "POST", "/api/v1/admin/tenants", body, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(answer);
+    printf("Added tenant %s.\n", argv[1]);
+    return EXIT_DONE;
+}
+
+static const struct command tenants_list = {
+    .name = "tenants list",
+    .usage = "[OPTIONS]",
+    .summary = "List the tenants",
+    .examples = "deeplens tenants list",
+    .options = options,
+    .run = run_list,
+};
+
+static const struct command tenants_add = {
+    .name = "tenants add",
+    .usage = "NAME [OPTIONS]",
+    .summary = "Add a tenant",
+    .examples = "deeplens tenants add shop",
+    .options = options,
+    .run = run_add,
+};
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    return cli_run_sub(cli, &command_tenants, argc, argv);
+}
+
+const struct command command_tenants = {
+    .name = "tenants",
+    .usage = "list | add NAME",
+    .summary = "Whose pictures are kept apart",
+    .subs = (const struct command *const[]){&tenants_list, &tenants_add, NULL},
+    .run = run,
+};
