@@ -93,6 +93,11 @@ static ssize_t content_read(void *arg, uint64_t pos, char *buf, size_t max)
     return (ssize_t)max;
 }
 
+static ssize_t not_sent(void *arg, uint64_t pos, char *buf, size_t max)
+{
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static struct MHD_Response *content_response(struct http_request *req, uint64_t offset, uint64_t len)
 {
     const struct http_content *c = &req->content;
@@ -141,7 +146,8 @@ void http_reply_content(struct http_request *req, const struct http_content *con
     const char *condition = http_header(req, "If-None-Match");
     if (condition && content->etag && etag_listed(condition, content->etag)) {
         content_headers(req, content);
-        http_reply_empty(req, 304);
+        // Made from the content, though its body is not sent: a Content-Length of 0 would be wrong here.
+        reply_give(req, 304, NULL, MHD_create_response_from_callback(content->size, 1, not_sent, NULL, NULL), 0);
         return;
     }
     uint64_t offset = 0, len = content->size;
@@ -162,5 +168,5 @@ void http_reply_content(struct http_request *req, const struct http_content *con
         http_set_header(req, "Content-Range",
                         arena_printf(&req->arena, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, offset, offset + len - 1,
                                      content->size));
-    reply_give(req, range == RANGE_PART ? 206 : 200, content->content_type, response);
+    reply_give(req, range == RANGE_PART ? 206 : 200, content->content_type, response, len);
 }

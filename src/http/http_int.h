@@ -83,7 +83,8 @@ struct http_request {
     bool sink_open; // `begin` succeeded, and neither `handle` nor `abort` has it yet
 
     bool dispatched;
-    bool close_after; // the answer ends the connection
+    struct error refusal; // code 0: not refused
+    uint64_t answer_len;
     struct http_pair *headers_out;
     struct MHD_Response *response;
     int status;
@@ -113,9 +114,11 @@ void body_abort(struct http_request *req); // idempotent
 
 // ---- reply.c
 // Gives `response` (owned) as the answer unless there is one already. `content_type` may be NULL.
-void reply_give(struct http_request *req, int status, const char *content_type, struct MHD_Response *response);
-// The problem document as text, malloc'ed, with its newline.
-char *reply_problem(const struct http_request *req, const struct error *err, int status);
+void reply_give(struct http_request *req, int status, const char *content_type, struct MHD_Response *response,
+                uint64_t len);
+// Writes the refusal straight to the socket, where libmicrohttpd cannot answer: in the middle of a body. The
+// connection must be closed then.
+void reply_raw(struct http_request *req);
 
 // ---- pool.c
 struct http_pool;
@@ -131,6 +134,11 @@ void pool_free(struct http_pool *pool);
 struct http_conns;
 int conns_new(unsigned max_connections, unsigned idle_timeout_s, struct http_conns **out, struct error *err);
 void conns_notify(void *conns, struct MHD_Connection *conn, void **context, enum MHD_ConnectionNotificationCode code);
+// The client's turn begins (to send a body, to take an answer of `bytes`), goes on, ends; and: close gently.
+void conns_client_turn(struct MHD_Connection *conn, uint64_t bytes);
+void conns_received(struct MHD_Connection *conn, size_t bytes);
+void conns_our_turn(struct MHD_Connection *conn);
+void conns_linger(struct MHD_Connection *conn);
 // Accepts on `fd` (owned from here on, also on failure) and hands connections to `daemon`.
 int conns_accept(struct http_conns *conns, int fd, struct MHD_Daemon *daemon, struct error *err);
 void conns_stop_accepting(struct http_conns *conns); // new clients are refused by the kernel from here on

@@ -2,11 +2,13 @@
 // Answers: JSON, text, bytes, nothing, and the problem document that every error becomes (RFC 9457).
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/js.h"
 #include "http/http_int.h"
 
-void reply_give(struct http_request *req, int status, const char *content_type, struct MHD_Response *response)
+void reply_give(struct http_request *req, int status, const char *content_type, struct MHD_Response *response,
+                uint64_t len)
 {
     if (!response)
         return; // no memory: request_run answers 500, or the connection is closed
@@ -14,6 +16,7 @@ void reply_give(struct http_request *req, int status, const char *content_type, 
         MHD_destroy_response(response);
         return;
     }
+    req->answer_len = len;
     MHD_add_response_header(response, "Server", "deeplens/" DEEPLENS_VERSION);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (content_type)
@@ -36,7 +39,7 @@ void http_reply_bytes(struct http_request *req, int status, const char *content_
     struct MHD_Response *response = MHD_create_response_from_buffer(len, data, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(data);
-    reply_give(req, status, content_type, response);
+    reply_give(req, status, content_type, response, len);
 }
 
 void http_reply_text(struct http_request *req, int status, const char *content_type, const char *text)
@@ -46,7 +49,7 @@ void http_reply_text(struct http_request *req, int status, const char *content_t
 
 void http_reply_empty(struct http_request *req, int status)
 {
-    reply_give(req, status, NULL, MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT));
+    reply_give(req, status, NULL, MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT), 0);
 }
 
 static char *json_line(const json_t *body)
@@ -70,7 +73,7 @@ void http_reply_json(struct http_request *req, int status, json_t *body)
     http_reply_error(req, &err);
 }
 
-char *reply_problem(const struct http_request *req, const struct error *err, int status)
+static char *problem_line(const struct http_request *req, const struct error *err, int status)
 {
     const char *code = error_code_name(err->code);
     _cleanup_free_ char *path = js_utf8(req->path, strlen(req->path));
@@ -92,5 +95,32 @@ void http_reply_error(struct http_request *req, const struct error *err)
         err = &unknown;
     }
     int status = error_http_status(err->code);
-    give_text(req, status, "application/problem+json", reply_problem(req, err, status));
+    give_text(req, status, "application/problem+json", problem_line(req, err, status));
+}
+
+static enum MHD_Result raw_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    return buf_printf(arg, "%s: %s\r\n", name, value) == 0 ? MHD_YES : MHD_NO;
+}
+
+void reply_raw(struct http_request *req)
+{
+    _cleanup_free_ char *text = problem_line(req, &req->refusal, req->status);
+    if (!text)
+        return;
+    char date[40];
+    struct tm tm;
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+    _cleanup_buf_ struct buf out = BUF_INIT(64 * 1024);
+    buf_printf(&out, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n", req->status,
+               MHD_get_reason_phrase_for((unsigned)req->status), date);
+    MHD_get_response_headers(req->response, raw_header, &out);
+    buf_printf(&out, "Content-Length: %zu\r\n\r\n", strlen(text));
+    if (!request_is(req, "HEAD"))
+        buf_puts(&out, text);
+    int fd = MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    // Nothing but "100 Continue" was sent for this request, so that there is room in the socket's buffer.
+    if (!out.failed)
+        (void)!send(fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

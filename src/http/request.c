@@ -35,6 +35,7 @@ void request_free(struct http_request *req)
 void request_refuse(struct http_request *req, const struct error *err)
 {
     body_abort(req);
+    req->refusal = *err;
     http_reply_error(req, err);
 }
 

@@ -78,8 +78,9 @@ static enum MHD_Result send_answer(struct http_request *req)
 {
     if (!req->response)
         return MHD_NO;
-    if (req->close_after || req->server->draining)
+    if (req->server->draining)
         MHD_add_response_header(req->response, "Connection", "close");
+    conns_client_turn(req->conn, req->answer_len);
     return MHD_queue_response(req->conn, (unsigned)req->status, req->response);
 }
 
@@ -93,6 +94,8 @@ static enum MHD_Result first_call(struct http_request *req)
 {
     struct error err;
     bool framed = request_read_framing(req, &err) == 0;
+    if (req->content_length > 0)
+        conns_client_turn(req->conn, 0);
     if (framed && admit(req, &err) == 0)
         return MHD_YES;
     request_refuse(req, &err);
@@ -100,7 +103,10 @@ static enum MHD_Result first_call(struct http_request *req)
         return MHD_YES;
     bool discard = framed && !expects_continue(req) &&
                    (req->content_length == UINT64_MAX || req->content_length <= HTTP_DISCARD_MAX);
-    return discard ? MHD_YES : send_answer(req); // which closes the connection
+    if (discard)
+        return MHD_YES;
+    conns_linger(req->conn);
+    return send_answer(req); // libmicrohttpd closes the connection after it
 }
 
 static enum MHD_Result dispatch(struct http_request *req)
@@ -115,6 +121,7 @@ static enum MHD_Result dispatch(struct http_request *req)
         request_refuse(req, &err);
         return send_answer(req);
     }
+    conns_our_turn(req->conn);
     MHD_suspend_connection(req->conn);
     pool_push(req->server->pool, req);
     return MHD_YES;
@@ -147,7 +154,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
         return final_call(req);
     size_t len = *size;
     *size = 0;
-    return body_take(req, data, len) == 0 ? MHD_YES : MHD_NO;
+    conns_received(conn, len);
+    if (body_take(req, data, len) == 0)
+        return MHD_YES;
+    conns_linger(conn);
+    reply_raw(req);
+    return MHD_NO;
 }
 
 static void on_completed(void *arg, struct MHD_Connection *conn, void **context, enum MHD_RequestTerminationCode code)
@@ -160,6 +172,7 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **context,
         server->config.on_done(server->config.ctx, req->method, req->match.route ? req->match.route->pattern : "",
                                req->response ? req->status : HTTP_STATUS_GONE, clock_mono_us() - req->started_us);
     request_free(req);
+    conns_client_turn(conn, 0); // to send the next request, if it likes
     server->active--;
 }
 
