@@ -2,6 +2,8 @@
 // jansson helpers.
 #include "base/js.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,14 +23,76 @@ static int append(const char *data, size_t len, void *out)
     return buf_append(out, data, len);
 }
 
+// The fewest digits that read back as the same number: 0.1, not 0.10000000000000001.
+static int write_real(double value, struct buf *out)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return buf_printf(out, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
+}
+
+static int write_array(const json_t *array, struct buf *out)
+{
+    size_t i;
+    json_t *element;
+    buf_puts(out, "[");
+    json_array_foreach(array, i, element)
+    {
+        if (i)
+            buf_puts(out, ",");
+        if (js_write(element, out) < 0)
+            return -1;
+    }
+    return buf_puts(out, "]");
+}
+
+static int write_object(const json_t *object, struct buf *out)
+{
+    const char *key;
+    json_t *value;
+    bool first = true;
+    buf_puts(out, "{");
+    json_object_foreach((json_t *)object, key, value)
+    {
+        buf_puts(out, first ? "" : ",");
+        first = false;
+        json_t *name = json_string(key);
+        int rc = json_dump_callback(name, append, out, JSON_ENCODE_ANY);
+        json_decref(name);
+        buf_puts(out, ":");
+        if (rc < 0 || js_write(value, out) < 0)
+            return -1;
+    }
+    return buf_puts(out, "}");
+}
+
+// jansson writes all but reals as we want them; its reals have 17 digits always.
 int js_write(const json_t *value, struct buf *out)
 {
-    return json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY);
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return write_object(value, out);
+    case JSON_ARRAY:
+        return write_array(value, out);
+    case JSON_REAL:
+        return write_real(json_real_value(value), out);
+    default:
+        return json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY);
+    }
 }
 
 char *js_dumps(const json_t *value)
 {
-    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    struct buf out = BUF_INIT((size_t)1 << 30);
+    if (js_write(value, &out) < 0) {
+        buf_free(&out);
+        return NULL;
+    }
+    return buf_steal(&out);
 }
 
 const char *js_str(const json_t *object, const char *key, const char *otherwise)

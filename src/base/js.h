@@ -18,7 +18,7 @@ DEFINE_CLEANUP(json_t *, json, json_decref)
 // Parses exactly one JSON value; ERR_INVALID_JSON says what and where. NUL in strings is refused.
 json_t *js_parse(const char *text, size_t len, struct error *err);
 
-// Writes compact JSON to `out` (numbers with up to 17 digits, as shortest as jansson does).
+// Writes compact JSON to `out`; reals with the fewest digits that read back as the same number.
 int js_write(const json_t *value, struct buf *out);
 char *js_dumps(const json_t *value); // compact, malloc'ed; NULL when memory is short
 

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the resources share.
+#ifndef DEEPLENS_API_API_INT_H
+#define DEEPLENS_API_API_INT_H
+
+#include "api/api.h"
+#include "base/js.h"
+
+// Fields of a form, or of a raw body's query: names that a resource knows, values bounded.
+enum { FORM_FIELDS = 12, FORM_VALUE_MAX = 65536 };
+
+struct form {
+    const char *const *names; // NULL-terminated
+    struct buf values[FORM_FIELDS];
+};
+
+void form_init(struct form *form, const char *const *names);
+void form_free(struct form *form);
+// Takes a piece of a field's value. Unknown fields are refused, so that a misspelt one is noticed.
+int form_data(struct form *form, const char *field, const char *data, uint64_t offset, size_t len, struct error *err);
+// The field, else the query parameter of that name, else NULL.
+const char *form_get(const struct form *form, const struct http_request *req, const char *name);
+
+// The tenant of a request: the form's or query's tenantId, else X-Tenant-Id, else "default". Two that differ:
+// ERR_INVALID.
+int api_tenant(const struct http_request *req, const char *given, const char **out, struct error *err);
+
+// A whole number in a query parameter; `otherwise` when it is not there.
+int api_int(const struct http_request *req, const char *name, int64_t least, int64_t most, int64_t otherwise,
+            int64_t *out, struct error *err);
+
+json_t *api_media_json(const struct media *media);
+
+#define API_HANDLER(name) void name(struct http_request *req, void *ctx, void *sink)
+API_HANDLER(api_upload);
+API_HANDLER(api_image_list);
+API_HANDLER(api_image_get);
+API_HANDLER(api_image_status);
+API_HANDLER(api_image_original);
+API_HANDLER(api_image_thumbnail);
+API_HANDLER(api_image_delete);
+API_HANDLER(api_search);
+API_HANDLER(api_admin_ledger);
+API_HANDLER(api_admin_topics);
+API_HANDLER(api_admin_topic);
+API_HANDLER(api_admin_records);
+API_HANDLER(api_admin_groups);
+API_HANDLER(api_admin_group);
+API_HANDLER(api_admin_deadletters);
+API_HANDLER(api_admin_deadletter);
+API_HANDLER(api_admin_replay);
+API_HANDLER(api_admin_tenants);
+API_HANDLER(api_admin_tenant_add);
+API_HANDLER(api_admin_models);
+API_HANDLER(api_root);
+API_HANDLER(api_healthz);
+API_HANDLER(api_readyz);
+API_HANDLER(api_metrics);
+API_HANDLER(api_openapi);
+API_HANDLER(api_version);
+
+extern const struct http_sink_ops api_upload_sink;
+extern const struct http_sink_ops api_search_sink;
+
+#endif

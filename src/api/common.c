@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forms, tenants, numbers, and how an item looks as JSON.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_int.h"
+
+void form_init(struct form *form, const char *const *names)
+{
+    form->names = names;
+    for (int i = 0; i < FORM_FIELDS; i++)
+        form->values[i] = BUF_INIT(FORM_VALUE_MAX);
+}
+
+void form_free(struct form *form)
+{
+    for (int i = 0; i < FORM_FIELDS; i++)
+        buf_free(&form->values[i]);
+}
+
+static int field_index(const struct form *form, const char *field)
+{
+    for (int i = 0; i < FORM_FIELDS && form->names[i]; i++)
+        if (strcmp(form->names[i], field) == 0)
+            return i;
+    return -1;
+}
+
+int form_data(struct form *form, const char *field, const char *data, uint64_t offset, size_t len, struct error *err)
+{
+    int i = field_index(form, field);
+    if (i < 0)
+        return error_set(err, ERR_INVALID, "The form has a field \"%.60s\" that is not known here", field);
+    struct buf *value = &form->values[i];
+    if (offset == 0 && value->len)
+        return error_set(err, ERR_INVALID, "The field `%s` is given twice", field);
+    if (memchr(data, 0, len))
+        return error_set(err, ERR_INVALID, "The field `%s` holds a NUL byte", field);
+    if (buf_append(value, data, len) < 0)
+        return error_set(err, ERR_INVALID, "The field `%s` is longer than %d bytes", field, FORM_VALUE_MAX);
+    return 0;
+}
+
+const char *form_get(const struct form *form, const struct http_request *req, const char *name)
+{
+    int i = field_index(form, name);
+    if (i >= 0 && form->values[i].len)
+        return form->values[i].data;
+    const char *query = http_query(req, name);
+    return query && *query ? query : NULL;
+}
+
+int api_tenant(const struct http_request *req, const char *given, const char **out, struct error *err)
+{
+    const char *header = http_header(req, "X-Tenant-Id");
+    if (!given || !*given)
+        given = http_query(req, "tenantId");
+    if (given && !*given)
+        given = NULL;
+    if (given && header && strcmp(given, header) != 0)
+        return error_set(err, ERR_INVALID, "`tenantId` and X-Tenant-Id name different tenants");
+    const char *tenant = given ? given : header ? header : "default";
+    if (!flow_tenant_valid(tenant))
+        return error_set(
+            err, ERR_INVALID_TENANT,
+            "A tenant's name has 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit");
+    *out = tenant;
+    return 0;
+}
+
+int api_int(const struct http_request *req, const char *name, int64_t least, int64_t most, int64_t otherwise,
+            int64_t *out, struct error *err)
+{
+    const char *text = http_query(req, name);
+    if (!text || !*text) {
+        *out = otherwise;
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || *end || value < least || value > most)
+        return error_set(err, ERR_INVALID, "`%s` must be a whole number from %lld to %lld", name, (long long)least,
+                         (long long)most);
+    *out = value;
+    return 0;
+}
+
+static void set_parsed(json_t *json, const char *key, const char *text)
+{
+    json_t *value = text ? js_parse(text, strlen(text), NULL) : NULL;
+    if (value)
+        json_object_set_new(json, key, value);
+}
+
+static void set_link(json_t *json, const char *key, const char *id, const char *what)
+{
+    json_object_set_new(json, key, json_sprintf("/api/v1/images/%s/%s", id, what));
+}
+
+json_t *api_media_json(const struct media *m)
+{
+    json_t *json =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?,s:s?,s:I,s:i,s:i,s:s?,s:s?}", "imageId", m->id, "tenantId", m->tenant,
+                  "kind", m->kind, "status", media_status_name(m->status), "fileName", m->file_name, "contentType",
+                  m->content_type, "format", m->format, "sizeBytes", (json_int_t)m->size, "width", m->width, "height",
+                  m->height, "contentHash", m->hash, "uploadedBy", m->uploaded_by);
+    set_parsed(json, "metadata", m->metadata);
+    set_parsed(json, "tags", m->tags);
+    _cleanup_json_ json_t *options = js_parse(m->options, strlen(m->options), NULL);
+    if (js_arr(options, "models"))
+        json_object_set(json, "models", js_arr(options, "models"));
+    js_set_time(json, "uploadedAt", m->uploaded_ms);
+    js_set_time(json, "lastUpdated", m->updated_ms);
+    json_object_set_new(json, "searchableAfter", json_null());
+    js_set_time(json, "searchableAfter", m->completed_ms);
+    set_link(json, "statusUrl", m->id, "status");
+    set_link(json, "originalUrl", m->id, "original");
+    json_object_set_new(json, "thumbnailUrl", json_null());
+    if (m->thumb_key)
+        set_link(json, "thumbnailUrl", m->id, "thumbnail");
+    if (m->error_code)
+        json_object_set_new(json, "error", json_pack("{s:s,s:s?}", "code", m->error_code, "message", m->error_message));
+    return json;
+}

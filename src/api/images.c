@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// /api/v1/images: upload, list, item, status, original, thumbnail, delete.
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api_int.h"
+#include "base/clock.h"
+#include "obs/metrics.h"
+
+enum { LIST_MAX = 1000, LIST_DEFAULT = 50 };
+
+// --- Upload
+
+struct upload_sink {
+    struct api *api;
+    struct upload *upload; // NULL until the file's first byte
+    uint64_t expected;
+    bool has_file;
+    char file_name[4096 + 1];
+    struct form form;
+};
+
+static const char *const upload_fields[] = {"tenantId", "fileName",          "uploadedBy", "metadata",
+                                            "tags",     "processingOptions", NULL};
+
+static void upload_sink_free(void *arg)
+{
+    struct upload_sink *sink = arg;
+    upload_abort(sink->upload);
+    form_free(&sink->form);
+    free(sink);
+}
+
+static int upload_sink_begin(struct http_request *req, void *ctx, void **out, struct error *err)
+{
+    struct api *api = ctx;
+    uint64_t length = http_content_length(req);
+    struct upload_sink *sink = calloc(1, sizeof *sink);
+    if (!sink)
+        return error_set(err, ERR_NO_MEMORY, "No memory for an upload");
+    sink->api = api;
+    sink->expected = length == UINT64_MAX ? 0 : length;
+    form_init(&sink->form, upload_fields);
+    // Opened here, so that a full disk or a body that cannot fit is refused before the body is sent.
+    if (upload_begin(api->flow, sink->expected, &sink->upload, err) < 0) {
+        metric_add(M_UPLOADS_REFUSED, err ? error_code_name(err->code) : NULL, 1);
+        upload_sink_free(sink);
+        return -1;
+    }
+    *out = sink;
+    return 0;
+}
+
+static int upload_sink_data(void *arg, const char *field, const char *file_name, const char *content_type,
+                            const char *data, uint64_t offset, size_t len, struct error *err)
+{
+    (void)content_type; // what it is, its bytes say
+    struct upload_sink *sink = arg;
+    if (field && strcmp(field, "file") != 0)
+        return form_data(&sink->form, field, data, offset, len, err);
+    if (offset == 0 && field && sink->has_file)
+        return error_set(err, ERR_INVALID, "One file an upload: the form holds two");
+    if (offset == 0)
+        sink->has_file = true;
+    if (offset == 0 && file_name)
+        snprintf(sink->file_name, sizeof sink->file_name, "%s", file_name);
+    return len ? upload_write(sink->upload, data, len, err) : 0;
+}
+
+const struct http_sink_ops api_upload_sink = {
+    .begin = upload_sink_begin, .data = upload_sink_data, .abort = upload_sink_free};
+
+static int finish_upload(struct http_request *req, struct upload_sink *sink, struct upload_result *out,
+                         struct error *err)
+{
+    struct form *form = &sink->form;
+    const char *named = form_get(form, req, "fileName");
+    struct upload_fields fields = {
+        .file_name = named ? named : sink->file_name,
+        .uploaded_by = form_get(form, req, "uploadedBy"),
+        .metadata = form_get(form, req, "metadata"),
+        .tags = form_get(form, req, "tags"),
+        .options = form_get(form, req, "processingOptions"),
+    };
+    if (api_tenant(req, form_get(form, req, "tenantId"), &fields.tenant, err) < 0)
+        return -1;
+    if (!sink->has_file)
+        return error_set(err, ERR_INVALID,
+                         "The upload holds no file: send it as the form's field `file`, or as the body");
+    return upload_finish(take_ptr(sink->upload), &fields, http_arena(req), out, err);
+}
+
+void api_upload(struct http_request *req, void *ctx, void *arg)
+{
+    (void)ctx;
+    struct upload_sink *sink = arg;
+    struct upload_result result;
+    struct error err = {0};
+    if (finish_upload(req, sink, &result, &err) < 0) {
+        metric_add(M_UPLOADS_REFUSED, error_code_name(err.code), 1);
+        http_reply_error(req, &err);
+    } else {
+        metric_add(result.duplicate ? M_UPLOADS_DUPLICATE : M_UPLOADS_ACCEPTED, NULL, 1);
+        json_t *body = json_pack(
+            "{s:s,s:s,s:s,s:s,s:b}", "imageId", result.id, "status", media_status_name(result.status), "message",
+            result.duplicate ? "The same image is there already." : "Image uploaded successfully. Processing started.",
+            "estimatedProcessingTime", result.status == MEDIA_COMPLETED ? "0 seconds" : result.estimate, "duplicate",
+            result.duplicate);
+        json_object_set_new(body, "statusCheckUrl", json_sprintf("/api/v1/images/%s/status", result.id));
+        http_reply_json(req, result.duplicate ? 200 : 202, body);
+    }
+    upload_sink_free(sink);
+}
+
+// --- One item
+
+static int get_item(struct http_request *req, struct api *api, struct item *out, struct error *err)
+{
+    const char *tenant;
+    if (api_tenant(req, NULL, &tenant, err) < 0)
+        return -1;
+    return item_get(api->flow, http_arena(req), tenant, http_param(req, "id"), out, err);
+}
+
+void api_image_get(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct item item;
+    struct error err = {0};
+    if (get_item(req, ctx, &item, &err) < 0)
+        http_reply_error(req, &err);
+    else
+        http_reply_json(req, 200, api_media_json(&item.media));
+}
+
+static json_t *step_json(const struct media_step *step)
+{
+    json_t *json = json_pack("{s:s,s:s,s:i}", "step", step->step, "status", step->status, "attempt", step->attempt);
+    if (strcmp(step->status, "running") != 0)
+        json_object_set_new(json, "duration", json_integer(step->duration_ms));
+    if (*step->model)
+        js_set_str(json, "modelName", step->model);
+    js_set_str(json, "collectionName", step->collection);
+    js_set_str(json, "error", step->error_message);
+    js_set_time(json, "startedAt", step->started_ms);
+    return json;
+}
+
+void api_image_status(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct api *api = ctx;
+    struct item item;
+    struct error err = {0};
+    if (get_item(req, api, &item, &err) < 0) {
+        http_reply_error(req, &err);
+        return;
+    }
+    const struct media *m = &item.media;
+    json_t *list = json_array();
+    for (size_t i = 0; i < item.step_count; i++)
+        json_array_append_new(list, step_json(&item.steps[i]));
+    bool waiting = m->status == MEDIA_UPLOADED || m->status == MEDIA_PROCESSING;
+    json_t *body = json_pack("{s:s,s:s,s:o,s:o,s:n}", "imageId", m->id, "status", media_status_name(m->status),
+                             "processingSteps", list, "estimatedTimeRemaining",
+                             waiting ? json_real(item_time_remaining(api->flow, m)) : json_null(), "searchableAfter");
+    js_set_time(body, "searchableAfter", m->completed_ms);
+    js_set_time(body, "uploadedAt", m->uploaded_ms);
+    js_set_time(body, "lastUpdated", m->updated_ms);
+    if (m->error_code)
+        json_object_set_new(body, "error", json_pack("{s:s,s:s?}", "code", m->error_code, "message", m->error_message));
+    http_reply_json(req, 200, body);
+}
+
+void api_image_delete(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct api *api = ctx;
+    const char *tenant;
+    char id[ID_MAX];
+    struct error err = {0};
+    if (api_tenant(req, NULL, &tenant, &err) < 0 ||
+        item_delete(api->flow, tenant, http_param(req, "id"), id, &err) < 0) {
+        http_reply_error(req, &err);
+        return;
+    }
+    http_reply_json(req, 202,
+                    json_pack("{s:s,s:s,s:s}", "imageId", id, "status", "deleting", "message",
+                              "The image is no longer visible; its files and vectors are being removed."));
+}
+
+// --- Files
+
+struct file { // a blob being sent
+    const struct blob_ops *ops;
+    struct blob_reader *reader;
+};
+
+static int file_read(void *arg, uint64_t offset, void *buf, size_t len)
+{
+    struct file *file = arg;
+    return file->ops->read(file->reader, offset, buf, len, NULL);
+}
+
+static void file_close(void *arg)
+{
+    struct file *file = arg;
+    file->ops->reader_close(file->reader);
+    free(file);
+}
+
+// RFC 6266: an ASCII name for old clients, the real one percent-encoded.
+static const char *disposition(struct arena *arena, const char *name)
+{
+    struct buf out = BUF_INIT(8192);
+    buf_puts(&out, "attachment; filename=\"");
+    for (const char *p = name; *p; p++)
+        buf_append(&out, (unsigned char)*p < 0x80 && *p != '"' && *p != '\\' && *p != '%' ? p : "_", 1);
+    buf_puts(&out, "\"; filename*=UTF-8''");
+    for (const char *p = name; *p; p++)
+        if (isalnum((unsigned char)*p) || strchr("-._~", *p))
+            buf_append(&out, p, 1);
+        else
+            buf_printf(&out, "%%%02X", (unsigned char)*p);
+    const char *text = arena_strdup(arena, out.failed ? "attachment" : out.data);
+    buf_free(&out);
+    return text;
+}
+
+static void send_file(struct http_request *req, struct api *api, bool thumbnail)
+{
+    struct media media;
+    struct error err = {0};
+    const char *tenant;
+    struct file *file = calloc(1, sizeof *file);
+    if (!file || api_tenant(req, NULL, &tenant, &err) < 0 ||
+        item_open(api->flow, http_arena(req), tenant, http_param(req, "id"), thumbnail, &media, &file->reader, &err) <
+            0) {
+        free(file);
+        http_reply_error(req, &err);
+        return;
+    }
+    struct arena *arena = http_arena(req);
+    file->ops = api->flow->blob.ops;
+    struct http_content content = {
+        .size = file->ops->reader_size(file->reader),
+        .fd = file->ops->reader_fd(file->reader),
+        .read = file_read,
+        .close = file_close,
+        .arg = file,
+        .content_type = thumbnail ? "image/webp" : media.content_type,
+        .etag = thumbnail ? arena_printf(arena, "%.32s-t", media.hash) : media.hash,
+        .disposition = thumbnail ? NULL : disposition(arena, media.file_name),
+        .cache_control = "private, max-age=31536000, immutable",
+    };
+    if (!thumbnail) // an original is shown by nobody: its bytes are the uploader's
+        http_set_header(req, "Content-Security-Policy", "sandbox; default-src 'none'");
+    http_reply_content(req, &content);
+}
+
+void api_image_original(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    send_file(req, ctx, false);
+}
+
+void api_image_thumbnail(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    send_file(req, ctx, true);
+}
+
+// --- List
+
+static int read_cursor(const char *text, struct media_query *query, struct arena *arena, struct error *err)
+{
+    long long ms;
+    char id[ID_MAX];
+    if (!text || !*text)
+        return 0;
+    if (sscanf(text, "%lld.%63s", &ms, id) != 2)
+        return error_set(err, ERR_INVALID_CURSOR, "The cursor is not one that DeepLens gave");
+    query->before_ms = ms;
+    query->before_id = arena_strdup(arena, id);
+    return 0;
+}
+
+static int read_time(struct http_request *req, const char *name, int64_t *out, struct error *err)
+{
+    const char *text = http_query(req, name);
+    if (text && *text && clock_parse(text, out) < 0)
+        return error_set(err, ERR_INVALID, "`%s` must be a time such as 2026-01-31T12:00:00Z", name);
+    return 0;
+}
+
+static const char *given(struct http_request *req, const char *name)
+{
+    const char *value = http_query(req, name);
+    return value && *value ? value : NULL;
+}
+
+static int read_query(struct http_request *req, struct media_query *q, struct error *err)
+{
+    int64_t limit;
+    const char *status = given(req, "status");
+    if (status && (media_status_parse(status, &q->status) < 0 || q->status == MEDIA_DELETING))
+        return error_set(err, ERR_INVALID, "`status` must be uploaded, processing, completed or failed");
+    q->by_status = status != NULL;
+    q->tag = given(req, "tag");
+    q->file_name = given(req, "fileName");
+    if (api_tenant(req, NULL, &q->tenant, err) < 0 || read_time(req, "from", &q->from_ms, err) < 0 ||
+        read_time(req, "to", &q->to_ms, err) < 0 || api_int(req, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err) < 0 ||
+        read_cursor(http_query(req, "cursor"), q, http_arena(req), err) < 0)
+        return -1;
+    q->limit = (size_t)limit;
+    return 0;
+}
+
+void api_image_list(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct api *api = ctx;
+    struct media_query query = {0};
+    struct media *rows;
+    size_t count;
+    struct error err = {0};
+    if (read_query(req, &query, &err) < 0) {
+        http_reply_error(req, &err);
+        return;
+    }
+    size_t limit = query.limit++; // one more tells whether there is a next page
+    if (item_list(api->flow, http_arena(req), &query, &rows, &count, &err) < 0) {
+        http_reply_error(req, &err);
+        return;
+    }
+    json_t *items = json_array();
+    for (size_t i = 0; i < count && i < limit; i++)
+        json_array_append_new(items, api_media_json(&rows[i]));
+    json_t *next = count > limit ? json_sprintf("%lld.%s", (long long)rows[limit - 1].uploaded_ms, rows[limit - 1].id)
+                                 : json_null();
+    http_reply_json(req, 200, json_pack("{s:o,s:o}", "items", items, "nextCursor", next));
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The routes in one table; described in schemas/openapi.yaml, which a test holds against it.
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api_int.h"
+#include "obs/metrics.h"
+
+enum { JSON_BODY_MAX = 65536, FORM_ROOM = 1 << 20 };
+
+static const struct http_route table[] = {
+    {.method = "POST",
+     .pattern = "/api/v1/images/upload",
+     .handle = api_upload,
+     .body = HTTP_BODY_SINK,
+     .sink = &api_upload_sink},
+    {.method = "GET", .pattern = "/api/v1/images", .handle = api_image_list},
+    {.method = "GET", .pattern = "/api/v1/images/{id}", .handle = api_image_get},
+    {.method = "DELETE", .pattern = "/api/v1/images/{id}", .handle = api_image_delete},
+    {.method = "GET", .pattern = "/api/v1/images/{id}/status", .handle = api_image_status},
+    {.method = "GET", .pattern = "/api/v1/images/{id}/original", .handle = api_image_original},
+    {.method = "GET", .pattern = "/api/v1/images/{id}/thumbnail", .handle = api_image_thumbnail},
+    {.method = "POST",
+     .pattern = "/api/v1/search",
+     .handle = api_search,
+     .body = HTTP_BODY_SINK,
+     .sink = &api_search_sink},
+    {.method = "GET", .pattern = "/api/v1/admin/ledger", .handle = api_admin_ledger},
+    {.method = "GET", .pattern = "/api/v1/admin/tenants", .handle = api_admin_tenants},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/tenants",
+     .handle = api_admin_tenant_add,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
+    {.method = "GET", .pattern = "/api/v1/admin/models", .handle = api_admin_models},
+    {.method = "GET", .pattern = "/api/v1/admin/topics", .handle = api_admin_topics},
+    {.method = "GET", .pattern = "/api/v1/admin/topics/{topic}", .handle = api_admin_topic},
+    {.method = "GET", .pattern = "/api/v1/admin/topics/{topic}/records", .handle = api_admin_records},
+    {.method = "GET", .pattern = "/api/v1/admin/groups", .handle = api_admin_groups},
+    {.method = "GET", .pattern = "/api/v1/admin/groups/{group}", .handle = api_admin_group},
+    {.method = "GET", .pattern = "/api/v1/admin/deadletters", .handle = api_admin_deadletters},
+    {.method = "GET", .pattern = "/api/v1/admin/deadletters/{id}", .handle = api_admin_deadletter},
+    {.method = "POST", .pattern = "/api/v1/admin/deadletters/{id}/replay", .handle = api_admin_replay},
+    {.method = "GET", .pattern = "/api/v1/version", .handle = api_version, .quick = true},
+    {.method = "GET", .pattern = "/openapi.json", .handle = api_openapi, .quick = true},
+    {.method = "GET", .pattern = "/healthz", .handle = api_healthz, .quick = true, .always = true},
+    {.method = "GET", .pattern = "/readyz", .handle = api_readyz, .always = true},
+    {.method = "GET", .pattern = "/metrics", .handle = api_metrics, .always = true},
+    {.method = "GET", .pattern = "/", .handle = api_root, .quick = true},
+};
+
+_Static_assert(ARRAY_LEN(table) < API_ROUTES_MAX, "the table has grown out of its array");
+
+void api_routes(const struct flow *flow, struct http_route routes[API_ROUTES_MAX])
+{
+    memcpy(routes, table, sizeof table);
+    routes[ARRAY_LEN(table)] = (struct http_route){0};
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (routes[i].body == HTTP_BODY_SINK)
+            routes[i].max_body = flow->settings.upload_max_bytes + FORM_ROOM;
+}
+
+void api_on_done(void *ctx, const char *method, const char *pattern, int status, int64_t duration_us)
+{
+    (void)ctx, (void)method, (void)pattern;
+    char text[8];
+    snprintf(text, sizeof text, "%d", status);
+    metric_add(M_HTTP_REQUESTS, text, 1);
+    metric_observe(M_HTTP_SECONDS, NULL, (double)duration_us / 1e6);
+}

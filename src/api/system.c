@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Health, readiness, metrics, the API's description, the version.
+#include <string.h>
+
+#include "api/api_int.h"
+#include "api/openapi.h"
+#include "obs/metrics.h"
+
+void api_healthz(struct http_request *req, void *ctx, void *sink)
+{
+    (void)ctx, (void)sink;
+    http_reply_json(req, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+void api_version(struct http_request *req, void *ctx, void *sink)
+{
+    (void)ctx, (void)sink;
+    http_reply_json(req, 200, json_pack("{s:s,s:s}", "name", "DeepLens", "version", DEEPLENS_VERSION));
+}
+
+void api_openapi(struct http_request *req, void *ctx, void *sink)
+{
+    (void)ctx, (void)sink;
+    http_reply_text(req, 200, "application/json", api_openapi_json);
+}
+
+void api_root(struct http_request *req, void *ctx, void *sink)
+{
+    (void)ctx, (void)sink;
+    http_reply_json(req, 200,
+                    json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", "DeepLens", "version", DEEPLENS_VERSION, "api",
+                              "/openapi.json", "upload", "POST /api/v1/images/upload", "search",
+                              "POST /api/v1/search"));
+}
+
+static bool check(json_t *checks, const char *name, int rc, const struct error *err)
+{
+    json_object_set_new(checks, name, json_string(rc == 0 ? "ok" : err->message));
+    return rc == 0;
+}
+
+static bool check_steps(struct runner *runner, json_t *checks)
+{
+    struct runner_step_health health[STEP_COUNT];
+    bool ok = true;
+    runner_health(runner, health);
+    for (int s = 0; s < STEP_COUNT; s++) {
+        struct error why = {0};
+        if (health[s].paused)
+            error_set(&why, ERR_UNAVAILABLE, "paused: %s", health[s].reason);
+        ok &= check(checks, health[s].name, health[s].paused ? -1 : 0, &why);
+    }
+    return ok;
+}
+
+void api_readyz(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct api *api = ctx;
+    struct meta_ledger ledger;
+    uint64_t space;
+    struct error err = {0};
+    json_t *checks = json_object();
+    bool ok = check(checks, "records", admin_ledger(api->flow, "default", &ledger, &err), &err);
+    int rc = api->flow->blob.ops->free_space(api->flow->blob.state, &space, &err);
+    if (rc == 0 && space < api->flow->settings.disk_reserve)
+        rc = error_set(&err, ERR_DISK_FULL, "the disk is nearly full");
+    ok &= check(checks, "disk", rc, &err);
+    if (api->runner)
+        ok &= check_steps(api->runner, checks);
+    if (api->draining)
+        ok = false;
+    http_reply_json(req, ok ? 200 : 503,
+                    json_pack("{s:s,s:o}", "status",
+                              api->draining ? "draining"
+                              : ok          ? "ready"
+                                            : "not ready",
+                              "checks", checks));
+}
+
+// --- Metrics: gauges are taken when they are asked for
+
+static void take_ledger(struct flow *f)
+{
+    struct meta_ledger l;
+    if (admin_ledger(f, NULL, &l, NULL) < 0)
+        return;
+    metric_set(M_LEDGER, "accepted", (int64_t)l.accepted);
+    metric_set(M_LEDGER, "searchable", (int64_t)l.searchable);
+    metric_set(M_LEDGER, "failed", (int64_t)l.failed);
+    metric_set(M_LEDGER, "deleted", (int64_t)l.deleted);
+    metric_set(M_LEDGER, "in_flight", (int64_t)l.in_flight);
+}
+
+static void take_lag(struct flow *f)
+{
+    json_t *groups;
+    if (admin_groups(f, &groups, NULL) < 0)
+        return;
+    size_t i;
+    json_t *group;
+    json_array_foreach(js_arr(groups, "groups"), i, group)
+        metric_set(M_GROUP_LAG, js_str(group, "name", ""), js_int(group, "lag", 0));
+    json_decref(groups);
+}
+
+struct retries_call {
+    struct flow *flow;
+    uint64_t count;
+};
+
+static int retries_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct retries_call *call = arg;
+    return call->flow->meta.ops->retry_count(tx, &call->count, err);
+}
+
+static void take_queues(struct api *api)
+{
+    struct runner_step_health health[STEP_COUNT];
+    struct retries_call retries = {.flow = api->flow};
+    if (api->flow->meta.ops->read(api->flow->meta.state, retries_tx, &retries, NULL) == 0)
+        metric_set(M_RETRIES_WAITING, NULL, (int64_t)retries.count);
+    if (!api->runner)
+        return;
+    runner_health(api->runner, health);
+    for (int s = 0; s < STEP_COUNT; s++)
+        metric_set(M_QUEUE_EVENTS, health[s].name, (int64_t)health[s].held);
+}
+
+void api_metrics(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct api *api = ctx;
+    take_ledger(api->flow);
+    take_lag(api->flow);
+    take_queues(api);
+    _cleanup_buf_ struct buf text = BUF_INIT(4 << 20);
+    if (metrics_write(&text) < 0) {
+        struct error err = {0};
+        error_set(&err, ERR_INTERNAL, "The metrics do not fit into %zu bytes", text.max);
+        http_reply_error(req, &err);
+        return;
+    }
+    http_reply_text(req, 200, "text/plain; version=0.0.4; charset=utf-8", text.data);
+}

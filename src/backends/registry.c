@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables of back ends, one a port, and opening what the configuration names.
+#include "backends/registry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/blob/blob_fs.h"
+#include "backends/eventlog/eventlog_embedded.h"
+#include "backends/extractor/extractor_builtin.h"
+#include "backends/fault.h"
+#include "backends/index/index_flat.h"
+#include "backends/meta/meta_sqlite.h"
+#include "backends/trace.h"
+#include "base/cleanup.h"
+
+static const struct meta_ops *const metas[] = {&meta_sqlite, NULL};
+static const struct blob_ops *const blobs[] = {&blob_fs, NULL};
+static const struct elog_ops *const eventlogs[] = {&elog_embedded, NULL};
+static const struct index_ops *const indexes[] = {&index_flat, NULL};
+static const struct extractor_ops *const extractors[] = {&extractor_builtin, NULL};
+
+// Finds a table by name; the options' choices name no other.
+#define CHOOSE(tables, wanted, out, err)                                                                               \
+    ({                                                                                                                 \
+        (out) = NULL;                                                                                                  \
+        for (size_t i_ = 0; (tables)[i_]; i_++)                                                                        \
+            if (strcmp((tables)[i_]->name, (wanted)) == 0)                                                             \
+                (out) = (tables)[i_];                                                                                  \
+        (out) ? 0 : error_set((err), ERR_CONFIG, "There is no back end called \"%s\"", (wanted));                      \
+    })
+
+static char *inside(const char *dir, const char *name)
+{
+    char *path;
+    if (asprintf(&path, "%s/%s", dir, name) < 0)
+        abort();
+    return path;
+}
+
+static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)
+{
+    _cleanup_free_ char *db = inside(dir, "deeplens.db"), *storage = inside(dir, "storage"),
+                        *vectors = inside(dir, "index");
+    if (CHOOSE(metas, conf->meta_backend, p->meta.ops, err) < 0 || p->meta.ops->open(db, &p->meta.state, err) < 0)
+        return -1;
+    if (CHOOSE(blobs, conf->blob_backend, p->blob.ops, err) < 0 || p->blob.ops->open(storage, &p->blob.state, err) < 0)
+        return -1;
+    if (CHOOSE(eventlogs, conf->eventlog_backend, p->log.ops, err) < 0 ||
+        p->log.ops->open(db, &p->meta, &p->log.state, err) < 0)
+        return -1;
+    if (CHOOSE(indexes, conf->index_backend, p->index.ops, err) < 0 ||
+        p->index.ops->open(vectors, &p->index.state, err) < 0)
+        return -1;
+    return CHOOSE(extractors, conf->extractor_backend, p->extractor.ops, err) < 0
+               ? -1
+               : p->extractor.ops->open("", &p->extractor.state, err);
+}
+
+int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err)
+{
+    *out = (struct ports){0};
+    if (fault_setup(conf->fault, err) < 0 || trace_setup(conf->trace, err) < 0)
+        return -1;
+    if (open_all(conf, dir, out, err) < 0) {
+        registry_close(out);
+        return -1;
+    }
+    out->meta = trace_wrap_meta(fault_wrap_meta(out->meta));
+    out->blob = trace_wrap_blob(fault_wrap_blob(out->blob));
+    out->log = trace_wrap_eventlog(fault_wrap_eventlog(out->log));
+    out->index = trace_wrap_index(fault_wrap_index(out->index));
+    out->extractor = trace_wrap_extractor(fault_wrap_extractor(out->extractor));
+    return 0;
+}
+
+void registry_close(struct ports *p)
+{
+    if (p->extractor.state)
+        p->extractor.ops->close(p->extractor.state);
+    if (p->index.state)
+        p->index.ops->close(p->index.state);
+    if (p->log.state)
+        p->log.ops->close(p->log.state);
+    if (p->blob.state)
+        p->blob.ops->close(p->blob.state);
+    if (p->meta.state)
+        p->meta.ops->close(p->meta.state);
+    *p = (struct ports){0};
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The registry: which back end fulfils which port, by the configuration. The only place that knows them all.
+#ifndef DEEPLENS_BACKENDS_REGISTRY_H
+#define DEEPLENS_BACKENDS_REGISTRY_H
+
+#include "conf/conf.h"
+#include "ports/blob.h"
+#include "ports/eventlog.h"
+#include "ports/extractor.h"
+#include "ports/index.h"
+#include "ports/meta.h"
+
+struct ports {
+    struct meta meta;
+    struct blob blob;
+    struct eventlog log;
+    struct index index;
+    struct extractor extractor;
+};
+
+// Opens all five in `dir` (which exists and is locked by the caller), wrapped as `fault` and `trace` say. The struct
+// must not move afterwards. On failure nothing stays open.
+int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err);
+void registry_close(struct ports *ports); // takes a zeroed one
+
+#endif

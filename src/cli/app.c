@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Putting the parts together, and taking them apart in the reverse order.
+#include "cli/app.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "api/api.h"
+#include "backends/registry.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "media/image.h"
+#include "obs/metrics.h"
+
+struct app {
+    const struct conf *conf;
+    int lock_fd;
+    struct ports ports;
+    struct flow flow;
+    bool flow_open;
+    struct runner *runner;
+    struct api api;
+    struct http_route routes[API_ROUTES_MAX];
+    struct http_server *server;
+};
+
+// --- The data directory
+
+static int make_folders(const char *path, struct error *err)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return error_set(err, ERR_CONFIG, "The data directory's name is too long");
+    for (char *p = part + 1;; p++) {
+        char end = *p;
+        if (end != '/' && end)
+            continue;
+        *p = 0;
+        if (mkdir(part, 0700) < 0 && errno != EEXIST)
+            return error_errno(err, ERR_CONFIG, errno, "The data directory %s cannot be made", part);
+        *p = end;
+        if (!end)
+            return 0;
+    }
+}
+
+static int in_use(const char *dir, int fd, struct error *err)
+{
+    char pid[32] = "";
+    ssize_t got = pread(fd, pid, sizeof pid - 1, 0);
+    pid[got > 0 ? got : 0] = 0;
+    pid[strcspn(pid, "\n")] = 0;
+    return error_set(err, ERR_DATA_DIR_IN_USE, "The data directory %s is in use by process %s", dir, *pid ? pid : "?");
+}
+
+static int lock_data_dir(const char *dir, unsigned flags, int *out, struct error *err)
+{
+    if (!(flags & APP_MUST_EXIST) && make_folders(dir, err) < 0)
+        return -1;
+    _cleanup_free_ char *path = NULL;
+    if (asprintf(&path, "%s/lock", dir) < 0)
+        abort();
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_errno(err, ERR_CONFIG, errno, "The data directory %s cannot be opened", dir);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return in_use(dir, fd, err);
+    char pid[32];
+    int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len)
+        return error_errno(err, ERR_IO, errno, "The data directory %s cannot be written", dir);
+    *out = take_fd(fd);
+    return 0;
+}
+
+// --- The parts
+
+static bool is_loopback(const char *listen)
+{
+    return !strchr(listen, ':') || strncmp(listen, "127.", 4) == 0 || strncmp(listen, "localhost:", 10) == 0 ||
+           strncmp(listen, "[::1]:", 6) == 0;
+}
+
+static int check_auth(const struct conf *conf, struct error *err)
+{
+    if (strcmp(conf->auth, "off") == 0 || is_loopback(conf->http_listen))
+        return 0;
+    return error_set(err, ERR_CONFIG,
+                     "http.listen is %s, where others could reach a server that asks nobody for a key. Listen on "
+                     "127.0.0.1 behind a proxy that authenticates, or say --auth off to trust everyone who can connect",
+                     conf->http_listen);
+}
+
+static int add_models(struct app *app, struct error *err)
+{
+    size_t count;
+    const struct extractor *x = &app->ports.extractor;
+    const struct extractor_model *models = x->ops->models(x->state, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (app->flow.model_count == FLOW_MODELS_MAX)
+            return error_set(err, ERR_CONFIG, "More than %d models are configured", FLOW_MODELS_MAX);
+        app->flow.models[app->flow.model_count++] = (struct flow_model){x, &models[i]};
+    }
+    return 0;
+}
+
+static int open_flow(struct app *app, struct error *err)
+{
+    const struct conf *c = app->conf;
+    struct flow *f = &app->flow;
+    f->meta = app->ports.meta;
+    f->blob = app->ports.blob;
+    f->log = app->ports.log;
+    f->index = app->ports.index;
+    f->settings = (struct flow_settings){
+        .upload_max_bytes = (uint64_t)c->upload_max_bytes,
+        .limits = {.max_pixels = (uint64_t)c->image_max_pixels, .max_edge = (int)c->image_max_edge},
+        .thumbnail_edge = (int)c->thumbnail_edge,
+        .thumbnail_quality = (int)c->thumbnail_quality,
+        .model_default = c->model_default,
+        .tenants_auto_create = c->tenants_auto_create,
+        .disk_reserve = (uint64_t)c->disk_reserve,
+        .pixel_cache = (size_t)c->pixel_cache,
+        .retry_attempts = (int)c->retry_attempts,
+        .retry_base_ms = c->retry_base,
+        .retry_max_ms = c->retry_max,
+        .search_k = (size_t)c->search_k,
+        .search_max_k = (size_t)c->search_max_k,
+        .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
+    };
+    if (add_models(app, err) < 0 || flow_open(f, c->log_retention_bytes, err) < 0)
+        return -1;
+    app->flow_open = true;
+    return 0;
+}
+
+static int start_runner(struct app *app, struct error *err)
+{
+    const struct conf *c = app->conf;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const struct runner_config config = {
+        .cpu_workers = c->cpu_workers   ? (int)c->cpu_workers
+                       : processors > 0 ? (int)processors
+                                        : 1,
+        .io_workers = (int)c->io_workers,
+        .queue_events = (size_t)c->queue_events,
+        .queue_bytes = (size_t)c->queue_bytes,
+    };
+    return runner_start(&app->flow, &config, &app->runner, err);
+}
+
+static int start_server(struct app *app, unsigned flags, struct error *err)
+{
+    const struct conf *c = app->conf;
+    api_routes(&app->flow, app->routes);
+    const struct http_config config = {
+        .listen = flags & APP_NO_WORKERS ? "127.0.0.1:0" : c->http_listen,
+        .poll_threads = (unsigned)c->http_poll_threads,
+        .workers = (unsigned)c->http_workers,
+        .max_queue = (unsigned)c->http_queue,
+        .max_connections = (unsigned)c->http_connections,
+        .idle_timeout_s = (unsigned)(c->http_idle_timeout / 1000),
+        .drain_timeout_s = (unsigned)(c->http_drain_timeout / 1000),
+        .routes = app->routes,
+        .ctx = &app->api,
+        .on_done = api_on_done,
+    };
+    return http_start(&config, &app->server, err);
+}
+
+static int open_parts(struct app *app, unsigned flags, struct error *err)
+{
+    const char *dir = app->conf->data_dir;
+    if (check_auth(app->conf, err) < 0 || image_init(err) < 0 || lock_data_dir(dir, flags, &app->lock_fd, err) < 0 ||
+        registry_open(app->conf, dir, &app->ports, err) < 0 || open_flow(app, err) < 0)
+        return -1;
+    if (!(flags & APP_NO_WORKERS) && start_runner(app, err) < 0)
+        return -1;
+    app->api.flow = &app->flow;
+    app->api.runner = app->runner;
+    return start_server(app, flags, err);
+}
+
+int app_open(const struct conf *conf, unsigned flags, struct app **out, struct error *err)
+{
+    struct app *app = calloc(1, sizeof *app);
+    if (!app)
+        return error_set(err, ERR_NO_MEMORY, "No memory to start");
+    app->conf = conf;
+    app->lock_fd = -1;
+    metrics_init();
+    if (open_parts(app, flags, err) < 0) {
+        app_close(app);
+        return -1;
+    }
+    *out = app;
+    return 0;
+}
+
+const char *app_address(const struct app *app)
+{
+    return http_address(app->server);
+}
+
+void app_close(struct app *app)
+{
+    if (!app)
+        return;
+    app->api.draining = true;
+    if (app->server) {
+        unsigned cut = http_stop(app->server);
+        if (cut)
+            log_warn("serve", "%u requests were cut off after the time to drain", cut);
+    }
+    runner_stop(app->runner);
+    if (app->flow_open)
+        flow_close(&app->flow);
+    registry_close(&app->ports);
+    cleanup_close(&app->lock_fd);
+    free(app);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step extract: feature.extraction.requested → the model's vector → vector.indexing.requested.
+//
+// Pictures come from the pixel cache that prepare filled, or are decoded again from the original. Those of one model
+// go through the extractor together.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "flow/pixel_cache.h"
+#include "flow/step.h"
+#include "media/image.h"
+
+struct extraction {
+    const struct flow_model *model;
+    struct media media;
+    bool gone;
+    struct pixels pixels; // while work runs
+};
+
+const char *step_extract_shown(const struct job *job, const char **model)
+{
+    *model = job->event.extraction.model ? job->event.extraction.model : "";
+    return "feature_extraction";
+}
+
+static int decode_original(struct flow *f, const char *key, struct pixels *out, struct error *err)
+{
+    _cleanup_free_ void *data = NULL;
+    size_t len;
+    struct image_decoded image;
+    if (flow_read_blob(f, key, f->settings.upload_max_bytes, &data, &len, err) < 0 ||
+        image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, &image, err) < 0)
+        return -1;
+    *out = image.pixels;
+    return 0;
+}
+
+// Finds model, item and picture. On failure the job's error is set and it takes no further part.
+static int get_ready(struct flow *f, struct job *job, struct error *err)
+{
+    struct extraction *x = arena_alloc(&job->arena, sizeof *x);
+    job->state = x;
+    const struct event_extraction *want = &job->event.extraction;
+    if (flow_model(f, want->model, &x->model, err) < 0)
+        return -1;
+    if (want->dimension && (size_t)want->dimension != x->model->model->dimension)
+        return error_set(err, ERR_EVENT_INVALID, "Model %s gives %zu dimensions, the event expects %d",
+                         x->model->model->name, x->model->model->dimension, want->dimension);
+    if (job_media(f, job, &x->media, &x->gone, err) < 0)
+        return -1;
+    if (x->gone || pixel_cache_get(f->cache, job->event.tenant, job->event.media_id, &x->pixels))
+        return 0;
+    return decode_original(f, x->media.blob_key, &x->pixels, err);
+}
+
+static int check_vector(const struct flow_model *model, const float *vector, struct error *err)
+{
+    double sum = 0;
+    for (size_t i = 0; i < model->model->dimension; i++)
+        sum += (double)vector[i] * vector[i];
+    if (!isfinite(sum) || fabs(sum - 1) > 1e-3)
+        return error_set(err, ERR_EXTRACTION_FAILED, "Model %s gave a vector that cannot be indexed (|v|² = %g)",
+                         model->model->name, sum);
+    return 0;
+}
+
+static int emit_vector(struct flow *f, struct job *job, const float *vector, double took_ms, struct error *err)
+{
+    const struct extraction *x = job->state;
+    struct event next;
+    if (check_vector(x->model, vector, err) < 0)
+        return -1;
+    job_next_event(job, TOPIC_VECTORS_INDEXING, x->model->model->name, &next);
+    json_t *image = json_pack("{s:i,s:i,s:s,s:I}", "width", x->media.width, "height", x->media.height, "format",
+                              x->media.format ? x->media.format : "", "fileSize", (json_int_t)x->media.size);
+    next.indexing = (struct event_indexing){.model = x->model->model->name,
+                                            .version = x->model->model->version,
+                                            .vector = vector,
+                                            .dimension = x->model->model->dimension,
+                                            .extracted_ms = clock_now_ms(),
+                                            .processing_ms = took_ms,
+                                            .metadata = image,
+                                            .priority = job->event.extraction.priority};
+    int rc = job_emit(f, job, &next, err);
+    json_decref(image);
+    return rc;
+}
+
+// Extracts jobs[0 … count), all ready and of one model.
+static void extract_together(struct flow *f, struct job *const *jobs, size_t count)
+{
+    const struct flow_model *model = ((struct extraction *)jobs[0]->state)->model;
+    struct pixels pictures[64];
+    for (size_t i = 0; i < count; i++)
+        pictures[i] = ((struct extraction *)jobs[i]->state)->pixels;
+    struct error why = {0};
+    _cleanup_free_ float *vectors = calloc(count * model->model->dimension, sizeof *vectors);
+    if (!vectors)
+        error_set(&why, ERR_NO_MEMORY, "No memory for %zu vectors", count);
+    int64_t start = clock_mono_us();
+    int rc = vectors
+                 ? model->extractor->ops->extract(model->extractor->state, model->model, pictures, count, vectors, &why)
+                 : -1;
+    double took_ms = (double)(clock_mono_us() - start) / 1000 / (double)count;
+    for (size_t i = 0; i < count; i++) {
+        if (rc < 0)
+            jobs[i]->error = why;
+        else
+            emit_vector(f, jobs[i], vectors + i * model->model->dimension, took_ms, &jobs[i]->error);
+    }
+}
+
+void step_extract_work(struct flow *f, struct job *const *jobs, size_t count)
+{
+    struct job *ready[64];
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (get_ready(f, jobs[i], &jobs[i]->error) == 0 && !((struct extraction *)jobs[i]->state)->gone)
+            ready[left++] = jobs[i];
+    while (left) { // the first one's model, with all that share it
+        struct job *group[64] = {0};
+        const struct flow_model *model = ((struct extraction *)ready[0]->state)->model;
+        size_t grouped = 0, kept = 0;
+        for (size_t i = 0; i < left; i++) {
+            struct extraction *x = ready[i]->state;
+            if (x->model == model && grouped < model->model->batch_max)
+                group[grouped++] = ready[i];
+            else
+                ready[kept++] = ready[i];
+        }
+        extract_together(f, group, grouped);
+        left = kept;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (jobs[i]->state)
+            pixels_free(&((struct extraction *)jobs[i]->state)->pixels);
+}
+
+int step_extract_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
+{
+    (void)f, (void)tx, (void)job, (void)err;
+    return STEP_OK; // its one effect is the next event
+}

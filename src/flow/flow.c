@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a flow: topics and the pixel cache.
+#include "flow/flow.h"
+
+#include "flow/pixel_cache.h"
+
+int flow_open(struct flow *f, int64_t log_retention_bytes, struct error *err)
+{
+    const struct flow_model *model;
+    if (flow_model(f, NULL, &model, err) < 0)
+        return -1;
+    for (int t = 0; t < TOPIC_COUNT; t++) {
+        enum event_topic topic = (enum event_topic)t;
+        const struct elog_topic_config config = {.partitions = event_topic_partitions(topic),
+                                                 .retention_ms = event_topic_retention_ms(topic),
+                                                 .retention_bytes = log_retention_bytes};
+        struct error why = {0};
+        if (f->log.ops->topic_create(f->log.state, event_topic_name(topic), &config, &why) < 0 &&
+            why.code != ERR_EXISTS)
+            return error_copy(err, &why);
+    }
+    f->cache = pixel_cache_new(f->settings.pixel_cache);
+    return 0;
+}
+
+void flow_close(struct flow *f)
+{
+    pixel_cache_free(f->cache);
+    f->cache = NULL;
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// THE DATA PATH. Read the files of this folder in this order and you know DeepLens:
+//
+//   flow.h      the ports a flow stands on, and what it offers to the API and the command line
+//   upload.c    bytes in → blob, [media row + event], 202
+//   prepare.c   image.uploaded → decode, thumbnail → feature.extraction.requested, one for each model
+//   extract.c   feature.extraction.requested → vector → vector.indexing.requested
+//   index.c     vector.indexing.requested → upsert → processing.completed, once all models are in
+//   status.c    processing.completed / .failed → the item's status
+//   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
+//   search.c    query → (decode → extract) → index → filter → hydrate
+//   items.c     status, item, list, delete, files
+//   steps.def   the steps in ONE list, from which code, metrics and docs are made
+//   step.h      what a step is
+//   runner.c    everything around a step, written once; lane.c: its queues; settle.c: its transactions
+//   admin.c     ledger, topics, groups, dead letters, tenants
+//
+// flow/ sees ports/, events/, media/, obs/ and base/, and no back end.
+#ifndef DEEPLENS_FLOW_FLOW_H
+#define DEEPLENS_FLOW_FLOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "events/event.h"
+#include "media/probe.h"
+#include "ports/blob.h"
+#include "ports/eventlog.h"
+#include "ports/extractor.h"
+#include "ports/index.h"
+#include "ports/meta.h"
+
+enum { FLOW_MODELS_MAX = 16, FLOW_NAME_MAX = 255, FLOW_TAGS_MAX = 64, FLOW_METADATA_MAX = 65536 };
+
+struct flow_model {
+    const struct extractor *extractor;
+    const struct extractor_model *model;
+};
+
+struct flow_settings {
+    uint64_t upload_max_bytes;
+    struct probe_limits limits;
+    int thumbnail_edge, thumbnail_quality;
+    const char *model_default;
+    bool tenants_auto_create;
+    uint64_t disk_reserve; // bytes that uploads leave free
+    size_t pixel_cache;    // bytes
+    int retry_attempts;
+    int64_t retry_base_ms, retry_max_ms;
+    size_t search_k, search_max_k;
+    struct event_format format;
+};
+
+// Everything that the data path stands on. Set up by the caller before flow_open; shared by all threads after.
+struct flow {
+    struct meta meta;
+    struct blob blob;
+    struct eventlog log;
+    struct index index;
+    struct flow_model models[FLOW_MODELS_MAX];
+    size_t model_count;
+    struct flow_settings settings;
+    struct pixel_cache *cache;
+    // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.
+    _Atomic int64_t item_us;
+    _Atomic int64_t backlog;
+    int cpu_workers; // that share the backlog; set by the runner
+};
+
+// Makes the topics of the catalogue that are missing, and the pixel cache.
+int flow_open(struct flow *f, int64_t log_retention_bytes, struct error *err);
+void flow_close(struct flow *f); // the caller closes the ports afterwards
+
+// --- Names (names.c)
+
+// ERR_MODEL_UNKNOWN lists the known ones. `name` NULL or "": the default model.
+int flow_model(const struct flow *f, const char *name, const struct flow_model **out, struct error *err);
+// "tenant_acmecorp_builtin_vectors", in the arena.
+const char *flow_collection(struct arena *arena, const char *slug, const char *model);
+// Looks the tenant up: ERR_TENANT_UNKNOWN, ERR_INVALID_TENANT. `row` in the arena.
+int flow_tenant(struct flow *f, struct arena *arena, const char *tenant, struct meta_tenant *row, struct error *err);
+bool flow_tenant_valid(const char *tenant); // [a-zA-Z0-9][a-zA-Z0-9._-]{0,62}
+
+// --- Uploads (upload.c)
+
+struct upload; // one in progress: belongs to one thread at a time
+
+struct upload_fields { // all strings are borrowed; NULL where the client said nothing
+    const char *tenant;
+    const char *file_name; // as the client named it: any bytes
+    const char *uploaded_by;
+    const char *metadata; // JSON object
+    const char *tags;     // JSON array of strings, or words separated by commas
+    const char *options;  // processingOptions: JSON object
+};
+
+struct upload_result { // in the arena
+    const char *id;
+    enum media_status status;
+    bool duplicate;       // the answer is what an earlier upload of the same bytes has
+    const char *estimate; // "1-2 seconds"
+};
+
+// `expected`: bytes of the body if known, else 0. Refuses early what cannot fit (BODY_TOO_LARGE, DISK_FULL).
+int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct error *err);
+// Takes the next bytes of the file; refuses as soon as it is certain that they cannot be accepted.
+int upload_write(struct upload *u, const void *data, size_t len, struct error *err);
+// Ends the upload either way. On 0 the promise holds (G1): bytes, row and event are durable.
+int upload_finish(struct upload *u, const struct upload_fields *fields, struct arena *arena, struct upload_result *out,
+                  struct error *err);
+void upload_abort(struct upload *u); // takes NULL; leaves nothing behind
+
+// --- Items (items.c)
+
+struct item { // in the arena
+    struct media media;
+    struct media_step *steps;
+    size_t step_count;
+};
+
+// `id` with or without its prefix. What is being deleted is not there: ERR_NOT_FOUND.
+int item_get(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct item *out,
+             struct error *err);
+int item_list(struct flow *f, struct arena *arena, const struct media_query *query, struct media **out, size_t *count,
+              struct error *err);
+// Marks it and asks for its removal; durable. From now on it is not there for any reader (G9).
+int item_delete(struct flow *f, const char *tenant, const char *id, char canonical[ID_MAX], struct error *err);
+// Opens the original (or the thumbnail: ERR_NOT_READY while there is none).
+int item_open(struct flow *f, struct arena *arena, const char *tenant, const char *id, bool thumbnail,
+              struct media *media, struct blob_reader **out, struct error *err);
+// Seconds until it is searchable, as far as can be told; 0 when it is.
+double item_time_remaining(struct flow *f, const struct media *media);
+
+// --- Search (search.c)
+
+struct search_query { // exactly one of image, id, vector
+    const char *tenant;
+    const void *image; // encoded bytes
+    size_t image_len;
+    const char *id; // a stored item, which is left out of its own answer
+    const float *vector;
+    size_t vector_len;
+    const char *model;           // NULL: the default
+    size_t k;                    // 0: the default
+    size_t offset;               // hits to pass over (paging)
+    float min_score;             // -1 for all
+    const struct filter *filter; // NULL: none
+};
+
+struct search_hit {
+    struct media media;
+    float score;
+};
+
+struct search_result { // in the arena
+    struct search_hit *hits;
+    size_t count;
+    bool more; // there may be hits behind these
+    const char *model;
+    int64_t took_us;
+};
+
+int search_run(struct flow *f, const struct search_query *query, struct arena *arena, struct search_result *out,
+               struct error *err);
+
+// --- Administration (admin.c): answers as JSON, as the API gives them
+
+int admin_ledger(struct flow *f, const char *tenant, struct meta_ledger *out, struct error *err);
+bool admin_ledger_closes(const struct meta_ledger *l);
+int admin_tenant_add(struct flow *f, const char *name, struct error *err);
+int admin_tenants(struct flow *f, json_t **out, struct error *err);
+int admin_models(struct flow *f, json_t **out, struct error *err);
+int admin_topics(struct flow *f, json_t **out, struct error *err);
+int admin_topic(struct flow *f, const char *topic, json_t **out, struct error *err);
+// `partition` -1: all, merged by time. `offset` -1: the last `limit` records; -2: from the oldest.
+int admin_records(struct flow *f, const char *topic, int partition, int64_t offset, size_t limit, json_t **out,
+                  struct error *err);
+int admin_groups(struct flow *f, json_t **out, struct error *err);
+int admin_group(struct flow *f, const char *group, json_t **out, struct error *err);
+
+struct deadletter_query { // NULL: any
+    const char *code, *stage, *topic, *tenant;
+    size_t limit;
+};
+int admin_deadletters(struct flow *f, const struct deadletter_query *query, json_t **out, struct error *err);
+int admin_deadletter(struct flow *f, const char *id, json_t **out, struct error *err);
+// Puts the original back on its topic with its own id and the next attempts; twice is harmless.
+int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct error *err);
+
+#endif

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Items: status, item, list, files, delete. What is being deleted is not there for any of them.
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+#include "flow/flow.h"
+#include "flow/step.h"
+
+struct item_call {
+    struct flow *flow;
+    struct arena *arena;
+    const char *tenant;
+    const char *id;
+    struct item *out;
+};
+
+static int not_found(const char *id, struct error *err)
+{
+    return error_set(err, ERR_NOT_FOUND, "There is no item %.64s", id);
+}
+
+static int canonical(const char *id, char out[ID_MAX], struct error *err)
+{
+    if (id_parse("img", id, out) < 0)
+        return error_set(err, ERR_INVALID_ID, "\"%.64s\" is not an id: ids look like img_019ab3c4-…", id);
+    return 0;
+}
+
+static int visible(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct media *out, struct error *err)
+{
+    struct error why = {0};
+    if (f->meta.ops->media_get(tx, arena, tenant, id, out, &why) < 0)
+        return why.code == ERR_NOT_FOUND ? not_found(id, err) : error_copy(err, &why);
+    return out->status == MEDIA_DELETING ? not_found(id, err) : 0;
+}
+
+static int get_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct item_call *call = arg;
+    struct flow *f = call->flow;
+    struct item *item = call->out;
+    if (visible(f, tx, call->arena, call->tenant, call->id, &item->media, err) < 0)
+        return -1;
+    return f->meta.ops->step_list(tx, call->arena, call->tenant, call->id, &item->steps, &item->step_count, err);
+}
+
+int item_get(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct item *out,
+             struct error *err)
+{
+    char key[ID_MAX];
+    struct item found = {0};
+    if (canonical(id, key, err) < 0)
+        return -1;
+    struct item_call call = {f, arena, tenant, key, &found};
+    if (f->meta.ops->read(f->meta.state, get_tx, &call, err) < 0)
+        return -1;
+    *out = found;
+    return 0;
+}
+
+struct list_call {
+    struct flow *flow;
+    struct arena *arena;
+    const struct media_query *query;
+    struct media **out;
+    size_t *count;
+};
+
+static int list_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct list_call *call = arg;
+    return call->flow->meta.ops->media_list(tx, call->arena, call->query, call->out, call->count, err);
+}
+
+int item_list(struct flow *f, struct arena *arena, const struct media_query *query, struct media **out, size_t *count,
+              struct error *err)
+{
+    struct meta_tenant tenant;
+    if (flow_tenant(f, arena, query->tenant, &tenant, err) < 0)
+        return -1;
+    struct list_call call = {f, arena, query, out, count};
+    return f->meta.ops->read(f->meta.state, list_tx, &call, err);
+}
+
+int item_open(struct flow *f, struct arena *arena, const char *tenant, const char *id, bool thumbnail,
+              struct media *media, struct blob_reader **out, struct error *err)
+{
+    struct item item;
+    if (item_get(f, arena, tenant, id, &item, err) < 0)
+        return -1;
+    const char *key = thumbnail ? item.media.thumb_key : item.media.blob_key;
+    if (!key)
+        return error_set(err, ERR_NOT_READY, "There is no thumbnail of this item (yet)");
+    if (f->blob.ops->open_read(f->blob.state, key, out, err) < 0)
+        return -1;
+    *media = item.media;
+    return 0;
+}
+
+// --- Deleting
+
+struct delete_call {
+    struct flow *flow;
+    struct arena arena;
+    const char *tenant;
+    const char *id;
+    struct emit event;
+};
+
+static int delete_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct delete_call *call = arg;
+    struct flow *f = call->flow;
+    struct media media;
+    if (visible(f, tx, &call->arena, call->tenant, call->id, &media, err) < 0)
+        return -1;
+    const struct media_patch patch = {.set_status = true, .status = MEDIA_DELETING};
+    if (f->meta.ops->media_update(tx, call->tenant, call->id, &patch, err) < 0)
+        return -1;
+    return flow_publish_tx(f, tx, &call->event, err);
+}
+
+static int make_event(struct delete_call *call, struct error *err)
+{
+    static const char *const actions[] = {"delete_minio_files", "delete_qdrant_vectors", "cleanup_database"};
+    char id[ID_MAX];
+    id_new("evt", id);
+    const char *event_id = arena_strdup(&call->arena, id);
+    int64_t now = clock_now_ms();
+    const struct event event = {
+        .topic = TOPIC_IMAGES_MAINTENANCE,
+        .id = event_id,
+        .tenant = call->tenant,
+        .media_id = call->id,
+        .timestamp_ms = now,
+        .maintenance = {.type = "delete", .actions = actions, .action_count = ARRAY_LEN(actions), .requested_ms = now}};
+    _cleanup_buf_ struct buf text = BUF_INIT(65536);
+    if (event_encode(&event, call->flow->settings.format, &text, err) < 0)
+        return -1;
+    call->event = (struct emit){.topic = event.topic,
+                                .key = call->id,
+                                .event_id = event_id,
+                                .value = arena_memdup(&call->arena, text.data, text.len),
+                                .value_len = text.len};
+    return 0;
+}
+
+int item_delete(struct flow *f, const char *tenant, const char *id, char out[ID_MAX], struct error *err)
+{
+    char key[ID_MAX];
+    if (canonical(id, key, err) < 0)
+        return -1;
+    struct delete_call call = {.flow = f, .tenant = tenant, .id = key};
+    int rc = make_event(&call, err);
+    if (rc == 0)
+        rc = f->meta.ops->write(f->meta.state, META_SYNCED, delete_tx, &call, err);
+    arena_free(&call.arena);
+    if (rc == 0)
+        memcpy(out, key, sizeof key);
+    return rc;
+}
+
+double item_time_remaining(struct flow *f, const struct media *media)
+{
+    if (media->completed_ms || media->status >= MEDIA_FAILED)
+        return 0;
+    double waiting = media->status == MEDIA_UPLOADED ? (double)f->backlog : 0;
+    double seconds = (double)f->item_us * (waiting + 1) / 1e6 / (f->cpu_workers ? f->cpu_workers : 1);
+    return seconds < 0.1 ? 0.1 : seconds;
+}

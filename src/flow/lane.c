@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// A lane: the queue of one step. Order by key: of the tasks with one key only the first is ready, the others follow
+// when it is over. Priority among those that are ready. Offsets: the lowest one of a partition that is not done.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "flow/runner_int.h"
+
+enum { PAUSE_MIN_US = 500000, PAUSE_MAX_US = 30000000 };
+
+void lane_init(struct lane *lane, struct runner *r, const struct step *step)
+{
+    lane->runner = r;
+    lane->step = step;
+    pthread_cond_init(&lane->room, NULL);
+    for (int p = 0; p < PRIORITY_COUNT; p++)
+        TAILQ_INIT(&lane->ready[p]);
+}
+
+bool lane_has_room(const struct lane *lane)
+{
+    const struct runner_config *limits = &lane->runner->config;
+    return lane->held_events < limits->queue_events && lane->held_bytes < limits->queue_bytes;
+}
+
+static void push(struct lane *lane, struct task *task, bool front)
+{
+    struct tasks *ready = &lane->ready[task->job.priority];
+    if (front)
+        TAILQ_INSERT_HEAD(ready, task, link);
+    else
+        TAILQ_INSERT_TAIL(ready, task, link);
+    lane->ready_count[task->job.priority]++;
+}
+
+static enum media_priority priority_of(const struct elog_record *record)
+{
+    for (size_t i = 0; i < record->header_count; i++)
+        if (strcmp(record->headers[i].name, "deeplens-priority") == 0)
+            return strcmp(record->headers[i].value, "high") == 0  ? PRIORITY_HIGH
+                   : strcmp(record->headers[i].value, "low") == 0 ? PRIORITY_LOW
+                                                                  : PRIORITY_NORMAL;
+    return PRIORITY_NORMAL;
+}
+
+static struct part *part_of(struct lane *lane, const struct elog_record *record)
+{
+    for (struct part *part = lane->parts; part; part = part->next)
+        if (part->partition == record->partition && part->epoch == record->epoch &&
+            strcmp(part->topic, record->topic) == 0)
+            return part;
+    struct part *part = calloc(1, sizeof *part);
+    enum event_topic topic;
+    if (!part || event_topic_parse(record->topic, &topic) < 0)
+        abort(); // a lane only subscribes to topics of the catalogue
+    part->topic = event_topic_name(topic);
+    part->partition = record->partition;
+    part->epoch = record->epoch;
+    TAILQ_INIT(&part->slots);
+    part->next = lane->parts;
+    lane->parts = part;
+    return part;
+}
+
+// Puts the task behind the others of its key; true when it is the first.
+static bool join_chain(struct lane *lane, struct task *task)
+{
+    const char *key = task->record->key;
+    if (!key)
+        return true;
+    size_t len = strlen(key);
+    uint64_t hash = hash64(key, len);
+    struct chain **bucket = &lane->keys[hash % KEY_BUCKETS];
+    for (struct chain *chain = *bucket; chain; chain = chain->next)
+        if (chain->hash == hash && strcmp(chain->key, key) == 0) {
+            chain->tail->follower = task;
+            chain->tail = task;
+            task->chain = chain;
+            return false;
+        }
+    struct chain *chain = calloc(1, sizeof *chain + len + 1);
+    if (!chain)
+        abort();
+    memcpy(chain->key, key, len);
+    chain->hash = hash;
+    chain->tail = task;
+    chain->next = *bucket;
+    *bucket = chain;
+    task->chain = chain;
+    return true;
+}
+
+static void leave_chain(struct lane *lane, struct task *task)
+{
+    if (!task->chain)
+        return;
+    if (task->follower) {
+        push(lane, task->follower, false);
+        return;
+    }
+    struct chain **at = &lane->keys[task->chain->hash % KEY_BUCKETS];
+    while (*at != task->chain)
+        at = &(*at)->next;
+    *at = task->chain->next;
+    free(task->chain);
+}
+
+int lane_add(struct lane *lane, struct elog_record *record)
+{
+    struct task *task = calloc(1, sizeof *task);
+    struct slot *slot = calloc(1, sizeof *slot);
+    if (!task || !slot)
+        abort();
+    task->lane = lane;
+    task->record = record;
+    task->slot = slot;
+    task->part = part_of(lane, record);
+    task->job.priority = priority_of(record);
+    slot->offset = record->offset;
+    TAILQ_INSERT_TAIL(&task->part->slots, slot, link);
+    lane->held_events++;
+    lane->held_bytes += record->value_len;
+    if (join_chain(lane, task))
+        push(lane, task, false);
+    return 0;
+}
+
+void lane_put_back(struct lane *lane, struct task *task)
+{
+    push(lane, task, true);
+}
+
+size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, struct task **out)
+{
+    size_t count = 0;
+    while (count < max && !TAILQ_EMPTY(&lane->ready[priority])) {
+        struct task *task = TAILQ_FIRST(&lane->ready[priority]);
+        TAILQ_REMOVE(&lane->ready[priority], task, link);
+        lane->ready_count[priority]--;
+        out[count++] = task;
+    }
+    return count;
+}
+
+static void task_free(struct task *task)
+{
+    json_decref(task->root);
+    arena_free(&task->job.arena);
+    free(task->record);
+    free(task);
+}
+
+int64_t lane_commit_offset(const struct task *task)
+{
+    int64_t offset = -1;
+    struct slot *slot;
+    TAILQ_FOREACH(slot, &task->part->slots, link)
+    {
+        if (!slot->done)
+            break;
+        offset = slot->offset + 1;
+    }
+    return offset;
+}
+
+static void drop_done_slots(struct part *part)
+{
+    struct slot *slot;
+    while ((slot = TAILQ_FIRST(&part->slots)) && slot->done) {
+        TAILQ_REMOVE(&part->slots, slot, link);
+        free(slot);
+    }
+}
+
+void lane_done(struct lane *lane, struct task *task)
+{
+    task->slot->done = true;
+    drop_done_slots(task->part);
+    leave_chain(lane, task);
+    lane->held_events--;
+    lane->held_bytes -= task->record->value_len;
+    lane->pause_us = 0;
+    task_free(task);
+    pthread_cond_signal(&lane->room);
+}
+
+void lane_pause(struct lane *lane, const struct error *why)
+{
+    lane->pause_us = lane->pause_us ? lane->pause_us * 2 : PAUSE_MIN_US;
+    if (lane->pause_us > PAUSE_MAX_US)
+        lane->pause_us = PAUSE_MAX_US;
+    lane->paused_until_us = clock_mono_us() + lane->pause_us;
+    memcpy(lane->pause_reason, why->message, sizeof lane->pause_reason);
+}
+
+void lane_clear(struct lane *lane)
+{
+    for (int p = 0; p < PRIORITY_COUNT; p++)
+        while (!TAILQ_EMPTY(&lane->ready[p])) {
+            struct task *task = TAILQ_FIRST(&lane->ready[p]);
+            TAILQ_REMOVE(&lane->ready[p], task, link);
+            for (struct task *next; task; task = next) {
+                next = task->follower;
+                task_free(task);
+            }
+        }
+    for (int b = 0; b < KEY_BUCKETS; b++)
+        for (struct chain *chain = lane->keys[b], *next; chain; chain = next) {
+            next = chain->next;
+            free(chain);
+        }
+    for (struct part *part = lane->parts, *next; part; part = next) {
+        next = part->next;
+        for (struct slot *slot; (slot = TAILQ_FIRST(&part->slots));) {
+            TAILQ_REMOVE(&part->slots, slot, link);
+            free(slot);
+        }
+        free(part);
+    }
+    pthread_cond_destroy(&lane->room);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names: tenants, models, collections, paths of blobs.
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/js.h"
+#include "flow/flow.h"
+#include "flow/step.h"
+
+bool flow_tenant_valid(const char *tenant)
+{
+    size_t len = strlen(tenant);
+    if (len < 1 || len > 63 || !isalnum((unsigned char)tenant[0]))
+        return false;
+    for (size_t i = 1; i < len; i++)
+        if (!isalnum((unsigned char)tenant[i]) && !strchr("._-", tenant[i]))
+            return false;
+    return true;
+}
+
+struct tenant_call {
+    struct flow *flow;
+    struct arena *arena;
+    const char *name;
+    struct meta_tenant *row;
+};
+
+static int read_tenant(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct tenant_call *call = arg;
+    return call->flow->meta.ops->tenant_get(tx, call->arena, call->name, call->row, err);
+}
+
+int flow_tenant(struct flow *f, struct arena *arena, const char *tenant, struct meta_tenant *row, struct error *err)
+{
+    if (!flow_tenant_valid(tenant))
+        return error_set(
+            err, ERR_INVALID_TENANT,
+            "A tenant's name has 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit");
+    struct tenant_call call = {f, arena, tenant, row};
+    return f->meta.ops->read(f->meta.state, read_tenant, &call, err);
+}
+
+int flow_model(const struct flow *f, const char *name, const struct flow_model **out, struct error *err)
+{
+    if (!name || !*name)
+        name = f->settings.model_default;
+    _cleanup_buf_ struct buf known = BUF_INIT(4096);
+    for (size_t i = 0; i < f->model_count; i++) {
+        if (strcmp(f->models[i].model->name, name) == 0) {
+            *out = &f->models[i];
+            return 0;
+        }
+        buf_printf(&known, "%s%s", i ? ", " : "", f->models[i].model->name);
+    }
+    return error_set(err, ERR_MODEL_UNKNOWN, "There is no model \"%.60s\"; known are: %s", name,
+                     known.data ? known.data : "none");
+}
+
+const char *flow_collection(struct arena *arena, const char *slug, const char *model)
+{
+    char *plain = arena_strdup(arena, model);
+    char *to = plain;
+    for (const char *from = model; *from; from++)
+        if (isalnum((unsigned char)*from))
+            *to++ = (char)tolower((unsigned char)*from);
+    *to = 0;
+    return arena_printf(arena, "tenant_%s_%s_vectors", slug, plain);
+}
+
+const char *flow_path_key(const char *path)
+{
+    static const char mount[] = "/storage/";
+    return path && strncmp(path, mount, sizeof mount - 1) == 0 ? path + sizeof mount - 1 : NULL;
+}
+
+// "tenant-acme/images/2026/11/22/img_X.jpg" → "tenant-acme/thumbnails/2026/11/22/img_X.webp"
+const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id, const char *blob_key)
+{
+    const char *rest = strstr(blob_key, "/images/");
+    const char *dot = strrchr(blob_key, '.');
+    if (!rest || !dot || dot < rest)
+        return arena_printf(arena, "tenant-%s/thumbnails/%s.webp", tenant, id);
+    rest += strlen("/images/");
+    return arena_printf(arena, "tenant-%s/thumbnails/%.*s.webp", tenant, (int)(dot - rest), rest);
+}
+
+size_t media_models(struct arena *arena, const struct media *media, const char **out)
+{
+    _cleanup_json_ json_t *options = js_parse(media->options, strlen(media->options), NULL);
+    json_t *names = js_arr(options, "models"), *name;
+    size_t i, count = 0;
+    json_array_foreach(names, i, name)
+    {
+        if (count < FLOW_MODELS_MAX && json_is_string(name))
+            out[count++] = arena_strdup(arena, json_string_value(name));
+    }
+    return count;
+}

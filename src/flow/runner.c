@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runner's threads.
+//
+// One fetcher a step polls its topics into the step's lane, and stops while the lane is full: that is the
+// back-pressure. Two pools of workers take from the lanes: `cpu` (prepare, extract) and `io` (index, status, maintain),
+// so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent priority first and,
+// within it, the latest step: what was begun is ended before more is begun, which bounds what is in flight and finds
+// decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing starves.
+//
+// Settling is asynchronous: the meta store's writer groups the transactions of many tasks into one commit while the
+// workers go on. One timer thread publishes retries that are due, and keeps house.
+//
+// After a crash the runner is careful: as long as a beginning that was never ended is about, one task is at work at a
+// time, so that work which kills the process kills it alone, and only its own attempts are spent (G5).
+#include "flow/runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "flow/runner_int.h"
+#include "media/image.h"
+#include "obs/metrics.h"
+
+enum { POLL_MS = 500, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100 };
+static const int64_t inbox_keep_ms = 31LL * 24 * 3600 * 1000; // longer than any topic keeps its events
+
+static void wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_us)
+{
+    struct timespec until = {.tv_sec = mono_us / 1000000, .tv_nsec = (mono_us % 1000000) * 1000};
+    pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &until);
+}
+
+// --- Choosing
+
+static const enum media_priority orders[3][PRIORITY_COUNT] = {
+    {PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW},
+    {PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_HIGH},
+    {PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH},
+};
+
+static size_t take(struct runner *r, enum step_pool pool, struct task **out)
+{
+    if (r->careful && r->busy)
+        return 0;
+    unsigned turn = r->turn[pool] % 32;
+    const enum media_priority *order = orders[turn == 31 ? 2 : turn % 8 == 7 ? 1 : 0];
+    int64_t now = clock_mono_us();
+    for (int p = 0; p < PRIORITY_COUNT; p++)
+        for (int s = STEP_COUNT - 1; s >= 0; s--) {
+            struct lane *lane = &r->lanes[s];
+            size_t ready = lane->ready_count[order[p]];
+            if (lane->step->pool != pool || !ready || now < lane->paused_until_us)
+                continue;
+            size_t share = (ready + r->workers[pool] - 1) / r->workers[pool];
+            size_t max = share < lane->step->batch ? share : lane->step->batch;
+            r->turn[pool]++;
+            return lane_take(lane, order[p], r->careful ? 1 : max, out);
+        }
+    return 0;
+}
+
+// When a paused lane of this pool may go on; a while from now when none is paused.
+static int64_t next_look(const struct runner *r, enum step_pool pool)
+{
+    int64_t now = clock_mono_us(), look = now + 60000000;
+    for (int s = 0; s < STEP_COUNT; s++) {
+        const struct lane *lane = &r->lanes[s];
+        if (lane->step->pool == pool && lane->paused_until_us > now && lane->paused_until_us < look)
+            look = lane->paused_until_us;
+    }
+    return look;
+}
+
+static void wake_workers(struct runner *r)
+{
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        pthread_cond_broadcast(&r->work[pool]);
+}
+
+static void *worker(struct runner *r, enum step_pool pool)
+{
+    struct task *tasks[TAKE_MAX];
+    pthread_mutex_lock(&r->lock);
+    while (!r->stopping) {
+        size_t count = take(r, pool, tasks);
+        if (!count) {
+            wait_until(&r->work[pool], &r->lock, next_look(r, pool));
+            continue;
+        }
+        r->busy += count;
+        pthread_mutex_unlock(&r->lock);
+        task_process(r, tasks, count);
+        pthread_mutex_lock(&r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    image_thread_end();
+    return NULL;
+}
+
+static void *cpu_worker(void *arg)
+{
+    return worker(arg, POOL_CPU);
+}
+
+static void *io_worker(void *arg)
+{
+    return worker(arg, POOL_IO);
+}
+
+// --- Fetching
+
+// Nothing is left that could be what the last process died of.
+static void end_care_when_empty(struct runner *r)
+{
+    size_t held = 0;
+    for (int s = 0; s < STEP_COUNT; s++)
+        held += r->lanes[s].held_events;
+    if (r->careful && !held)
+        r->careful = 0;
+}
+
+static void add_records(struct lane *lane, struct elog_record **records, size_t count)
+{
+    struct runner *r = lane->runner;
+    if (!count)
+        end_care_when_empty(r);
+    for (size_t i = 0; i < count; i++)
+        lane_add(lane, records[i]);
+    if (count == 1)
+        pthread_cond_signal(&r->work[lane->step->pool]);
+    else if (count)
+        pthread_cond_broadcast(&r->work[lane->step->pool]);
+}
+
+static void *fetcher(void *arg)
+{
+    struct lane *lane = arg;
+    struct runner *r = lane->runner;
+    struct elog_record *records[FETCH_MAX];
+    pthread_mutex_lock(&r->lock);
+    while (!r->stopping) {
+        if (!lane_has_room(lane)) {
+            pthread_cond_wait(&lane->room, &r->lock);
+            continue;
+        }
+        size_t bytes = r->config.queue_bytes - lane->held_bytes;
+        size_t room = r->config.queue_events - lane->held_events;
+        pthread_mutex_unlock(&r->lock);
+        size_t count = 0;
+        struct error why = {0};
+        const struct elog_ops *log = r->flow->log.ops;
+        if (log->poll(lane->consumer, room < FETCH_MAX ? room : FETCH_MAX, bytes, POLL_MS, records, &count, &why) < 0) {
+            log_error("runner", "step %s cannot read its topic: %s", lane->step->name, why.message);
+            clock_sleep_ms(POLL_MS);
+        }
+        pthread_mutex_lock(&r->lock);
+        add_records(lane, records, count);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+// --- When a task is settled
+
+static void count_outcome(const struct task *task)
+{
+    const char *step = task->lane->step->name;
+    const char *code = error_code_name(task->job.error.code);
+    metric_add(M_EVENTS_HANDLED, step, 1);
+    if (task->outcome == OUT_RETRY || task->outcome == OUT_DEAD) {
+        metric_add(M_EVENTS_FAILED, step, 1);
+        metric_add(task->outcome == OUT_RETRY ? M_EVENTS_RETRIED : M_DEAD_LETTERS,
+                   task->outcome == OUT_RETRY ? step : code, 1);
+        log_warn("runner", "%s of %s failed (attempt %d of %d, %s): %s: %s", step,
+                 task->decoded ? task->job.event.media_id : "an unreadable event", task->attempt, task->max_attempts,
+                 task->outcome == OUT_RETRY ? "will be tried again" : "dead letter", code, task->job.error.message);
+    }
+}
+
+// An average over the last items of what one costs, for estimates.
+static void count_cost(struct flow *f, const struct task *task)
+{
+    if (task->lane->step->pool != POOL_CPU || task->outcome != OUT_DONE)
+        return;
+    int64_t old = f->item_us;
+    int64_t now = task->lane->step == &steps[STEP_PREPARE] ? task->job.work_us : old;
+    f->item_us = old ? old + (now - old) / 16 : now;
+}
+
+static void over(struct runner *r, struct task *task)
+{
+    if (task->suspect && r->careful && --r->careful == 0)
+        log_info("runner", "everything that was at work when the last process died is settled");
+    struct lane *lane = task->lane;
+    lane_done(lane, task);
+    if (lane->step == &steps[STEP_PREPARE])
+        r->flow->backlog = (int64_t)lane->held_events;
+}
+
+// The transaction failed. What to do about it depends on whose fault that is.
+static void unsettled(struct runner *r, struct task *task, const struct error *err)
+{
+    task->slot->done = false;
+    if (task->again) {
+        task->to_settle = false; // work sees the item as it is now
+    } else if (err->code == ERR_EXISTS) {
+        task->outcome = OUT_SKIP; // somebody else ended this attempt
+    } else if (task->applying_failed && !err->outage && err->code != ERR_DISK_FULL && err->code != ERR_IO) {
+        task->job.error = *err; // the effects themselves cannot be had: a failure of this event
+        task->outcome = err->retryable && task->attempt < task->max_attempts ? OUT_RETRY : OUT_DEAD;
+    } else {
+        lane_pause(task->lane, err);
+        log_error("runner", "step %s waits, its effects cannot be stored: %s", task->lane->step->name, err->message);
+    }
+    task->again = task->applying_failed = false;
+    lane_put_back(task->lane, task);
+}
+
+void runner_settled(struct task *task, const struct error *err)
+{
+    struct runner *r = task->lane->runner;
+    if (!err) {
+        count_outcome(task);
+        count_cost(r->flow, task);
+    }
+    pthread_mutex_lock(&r->lock);
+    bool retry = !err && task->outcome == OUT_RETRY;
+    bool followed = task->follower != NULL;
+    enum step_pool pool = task->lane->step->pool;
+    if (err && err->code == ERR_CONFLICT && !task->again)
+        over(r, task); // the partition has another owner by now, who will do it
+    else if (err)
+        unsettled(r, task, err);
+    else
+        over(r, task);
+    r->busy--;
+    if (r->careful)
+        wake_workers(r);
+    else if (err || followed)
+        pthread_cond_signal(&r->work[pool]);
+    if (retry) {
+        r->retry_added = true;
+        pthread_cond_signal(&r->timer_wake);
+    }
+    if (!r->busy)
+        pthread_cond_broadcast(&r->quiet);
+    pthread_mutex_unlock(&r->lock);
+}
+
+// --- The timer: retries that are due, and the house
+
+struct due {
+    struct runner *runner;
+    size_t published;
+    int64_t next_ms;
+};
+
+static int retry_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct due *due = arg;
+    struct flow *f = due->runner->flow;
+    _cleanup_arena_ struct arena arena = {0};
+    struct meta_retry *rows;
+    due->published = 0;
+    if (f->meta.ops->retry_take(tx, &arena, clock_now_ms(), RETRY_BATCH, &rows, &due->published, err) < 0)
+        return -1;
+    for (size_t i = 0; i < due->published; i++) {
+        const struct elog_record record = {
+            .topic = rows[i].topic, .key = rows[i].key, .value = rows[i].value, .value_len = rows[i].value_len};
+        if (f->log.ops->publish_tx(f->log.state, tx, &record, err) < 0)
+            return -1;
+    }
+    return f->meta.ops->retry_next(tx, &due->next_ms, err);
+}
+
+static int prune_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct runner *r = arg;
+    return r->flow->meta.ops->inbox_prune(tx, clock_now_ms() - inbox_keep_ms, err);
+}
+
+static void housekeep(struct runner *r)
+{
+    struct flow *f = r->flow;
+    struct error why = {0};
+    if (f->log.ops->housekeep(f->log.state, clock_now_ms(), &why) < 0 ||
+        f->meta.ops->write(f->meta.state, META_RELAXED, prune_tx, r, &why) < 0)
+        log_warn("runner", "housekeeping failed, it will be tried again: %s", why.message);
+}
+
+// Publishes what is due; returns when to look again (monotonic µs).
+static int64_t publish_due(struct runner *r)
+{
+    struct due due = {.runner = r, .next_ms = INT64_MAX};
+    struct error why = {0};
+    int64_t now = clock_mono_us();
+    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, retry_tx, &due, &why) < 0) {
+        log_warn("runner", "retries wait: %s", why.message);
+        return now + 1000000;
+    }
+    int64_t wait_ms = due.next_ms == INT64_MAX ? HOUSEKEEP_MS : due.next_ms - clock_now_ms();
+    if (due.published == RETRY_BATCH || wait_ms < 0)
+        wait_ms = 0;
+    return now + (wait_ms < HOUSEKEEP_MS ? wait_ms : HOUSEKEEP_MS) * 1000;
+}
+
+static void *timer(void *arg)
+{
+    struct runner *r = arg;
+    int64_t house = clock_mono_us(), look = 0;
+    pthread_mutex_lock(&r->lock);
+    while (!r->stopping) {
+        int64_t now = clock_mono_us();
+        bool due = r->retry_added || now >= look;
+        if (!due && now < house) {
+            wait_until(&r->timer_wake, &r->lock, look < house ? look : house);
+            continue;
+        }
+        r->retry_added = false;
+        pthread_mutex_unlock(&r->lock);
+        if (due)
+            look = publish_due(r);
+        if (now >= house) {
+            housekeep(r);
+            house = now + HOUSEKEEP_MS * 1000LL;
+        }
+        pthread_mutex_lock(&r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+// --- Start and stop
+
+static int count_open_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct runner *r = arg;
+    return r->flow->meta.ops->inbox_open(tx, &r->careful, err);
+}
+
+static int subscribe_all(struct runner *r, struct error *err)
+{
+    for (int s = 0; s < STEP_COUNT; s++) {
+        const struct step *step = &steps[s];
+        const char *topics[2];
+        for (size_t i = 0; i < step->topic_count; i++)
+            topics[i] = event_topic_name(step->topics[i]);
+        if (r->flow->log.ops->subscribe(r->flow->log.state, step->group, topics, step->topic_count, "deeplens",
+                                        &r->lanes[s].consumer, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int start_threads(struct runner *r, struct error *err)
+{
+    size_t total = r->workers[POOL_CPU] + r->workers[POOL_IO];
+    r->threads = calloc(total, sizeof *r->threads);
+    if (!r->threads || pthread_create(&r->timer, NULL, timer, r) != 0)
+        return error_set(err, ERR_NO_MEMORY, "The runner's threads cannot be started");
+    for (size_t i = 0; i < total; i++, r->worker_count++)
+        if (pthread_create(&r->threads[i], NULL, i < r->workers[POOL_CPU] ? cpu_worker : io_worker, r) != 0)
+            return error_set(err, ERR_NO_MEMORY, "The runner's workers cannot be started");
+    for (int s = 0; s < STEP_COUNT; s++, r->fetcher_count++)
+        if (pthread_create(&r->lanes[s].fetcher, NULL, fetcher, &r->lanes[s]) != 0)
+            return error_set(err, ERR_NO_MEMORY, "The runner's fetchers cannot be started");
+    return 0;
+}
+
+int runner_start(struct flow *flow, const struct runner_config *config, struct runner **out, struct error *err)
+{
+    struct runner *r = calloc(1, sizeof *r);
+    if (!r)
+        return error_set(err, ERR_NO_MEMORY, "No memory for the runner");
+    r->flow = flow;
+    r->config = *config;
+    r->workers[POOL_CPU] = (size_t)config->cpu_workers;
+    r->workers[POOL_IO] = (size_t)config->io_workers;
+    flow->cpu_workers = config->cpu_workers;
+    pthread_mutex_init(&r->lock, NULL);
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        pthread_cond_init(&r->work[pool], NULL);
+    pthread_cond_init(&r->quiet, NULL);
+    pthread_cond_init(&r->timer_wake, NULL);
+    for (int s = 0; s < STEP_COUNT; s++)
+        lane_init(&r->lanes[s], r, &steps[s]);
+    if (flow->meta.ops->read(flow->meta.state, count_open_tx, r, err) < 0 || subscribe_all(r, err) < 0 ||
+        start_threads(r, err) < 0) {
+        runner_stop(r);
+        return -1;
+    }
+    if (r->careful)
+        log_info("runner", "%llu events were at work when the last process died; going on with care",
+                 (unsigned long long)r->careful);
+    *out = r;
+    return 0;
+}
+
+void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT])
+{
+    pthread_mutex_lock(&r->lock);
+    int64_t now = clock_mono_us();
+    for (int s = 0; s < STEP_COUNT; s++) {
+        const struct lane *lane = &r->lanes[s];
+        out[s] = (struct runner_step_health){
+            .name = lane->step->name, .held = lane->held_events, .paused = now < lane->paused_until_us};
+        if (out[s].paused)
+            memcpy(out[s].reason, lane->pause_reason, sizeof out[s].reason);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void join_threads(struct runner *r)
+{
+    for (size_t i = 0; i < r->fetcher_count; i++)
+        r->flow->log.ops->consumer_wake(r->lanes[i].consumer);
+    for (size_t i = 0; i < r->fetcher_count; i++)
+        pthread_join(r->lanes[i].fetcher, NULL);
+    for (size_t i = 0; i < r->worker_count; i++)
+        pthread_join(r->threads[i], NULL);
+    if (r->timer)
+        pthread_join(r->timer, NULL);
+}
+
+void runner_stop(struct runner *r)
+{
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->stopping = true;
+    wake_workers(r);
+    pthread_cond_broadcast(&r->timer_wake);
+    for (int s = 0; s < STEP_COUNT; s++)
+        pthread_cond_broadcast(&r->lanes[s].room);
+    pthread_mutex_unlock(&r->lock);
+    join_threads(r);
+    pthread_mutex_lock(&r->lock);
+    while (r->busy)
+        pthread_cond_wait(&r->quiet, &r->lock);
+    pthread_mutex_unlock(&r->lock);
+    for (int s = 0; s < STEP_COUNT; s++) {
+        if (r->lanes[s].consumer)
+            r->flow->log.ops->unsubscribe(r->lanes[s].consumer);
+        lane_clear(&r->lanes[s]);
+    }
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        pthread_cond_destroy(&r->work[pool]);
+    pthread_cond_destroy(&r->quiet);
+    pthread_cond_destroy(&r->timer_wake);
+    pthread_mutex_destroy(&r->lock);
+    free(r->threads);
+    free(r);
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runner: everything around the steps, written once. Polling, bounded queues, order by key, priority, batches, the
+// inbox, attempts, the transaction, offsets, retries, dead letters, pauses during outages, drain.
+#ifndef DEEPLENS_FLOW_RUNNER_H
+#define DEEPLENS_FLOW_RUNNER_H
+
+#include "flow/step.h"
+
+struct runner;
+
+struct runner_config {
+    int cpu_workers, io_workers;
+    size_t queue_events, queue_bytes; // that each step holds in memory at most
+};
+
+struct runner_step_health {
+    const char *name;
+    size_t held; // events in memory: waiting, at work, or being settled
+    bool paused; // a dependency is down; work goes on by itself when it returns (G6)
+    char reason[384];
+};
+
+// Starts the threads. `flow` must stay open until runner_stop has returned.
+int runner_start(struct flow *flow, const struct runner_config *config, struct runner **out, struct error *err);
+void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT]);
+// Ends what is at work, begins nothing new, waits for the effects, leaves the groups. Takes NULL.
+void runner_stop(struct runner *r);
+
+#endif

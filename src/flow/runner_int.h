@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// What runner.c, lane.c and settle.c share.
+//
+// A record on its way is a `task`. Its life, and who owns it at each point:
+//
+//   fetched   the lane's fetcher made it from a record; it waits in the lane: behind its key, then ready by priority
+//   at work   a worker took it, alone or with others (nobody else touches it; no lock held)
+//   settling  its transaction is with the meta store; the writer's thread owns it until `settled` is called
+//   then      either it is over and freed, or it goes back to the front of the lane (again, outage, store failed)
+#ifndef DEEPLENS_FLOW_RUNNER_INT_H
+#define DEEPLENS_FLOW_RUNNER_INT_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "flow/runner.h"
+
+enum { KEY_BUCKETS = 4096, TAKE_MAX = 64, FETCH_MAX = 512 };
+
+enum outcome {
+    OUT_DONE,  // the step's effects apply
+    OUT_SKIP,  // they did already (G3)
+    OUT_RETRY, // failed, to be tried again later
+    OUT_DEAD   // failed for good: dead letter
+};
+
+struct slot { // a record's place in its partition, until everything before it is done
+    TAILQ_ENTRY(slot) link;
+    int64_t offset;
+    bool done;
+};
+
+struct part { // one partition under one assignment
+    struct part *next;
+    const char *topic; // static
+    int32_t partition, epoch;
+    TAILQ_HEAD(slots, slot) slots; // in the order of offsets
+};
+
+struct chain { // a key with tasks in the lane: one is ready or at work, the others follow it in order
+    struct chain *next;
+    struct task *tail;
+    uint64_t hash;
+    char key[];
+};
+
+struct task {
+    TAILQ_ENTRY(task) link; // in a ready list
+    struct task *follower;  // of the same key
+    struct chain *chain;    // NULL without a key
+    struct lane *lane;
+    struct part *part;
+    struct slot *slot;
+    struct elog_record *record;
+    struct job job;
+    json_t *root; // the parsed message
+    bool decoded;
+    bool claimed;   // its beginning was counted
+    bool suspect;   // it had begun before, when a process died
+    bool to_settle; // work is over: only the transaction is left
+    bool again;     // apply asked for work once more
+    bool applying_failed;
+    int attempt; // this one's number, deaths counted in
+    int max_attempts;
+    enum outcome outcome;
+};
+
+TAILQ_HEAD(tasks, task);
+
+struct lane { // one step's consumer and queue
+    struct runner *runner;
+    const struct step *step;
+    struct elog_consumer *consumer;
+    pthread_t fetcher;
+    pthread_cond_t room;
+    struct tasks ready[PRIORITY_COUNT];
+    size_t ready_count[PRIORITY_COUNT];
+    struct chain *keys[KEY_BUCKETS];
+    struct part *parts;
+    size_t held_events, held_bytes;
+    int64_t paused_until_us, pause_us; // of an outage
+    char pause_reason[384];
+};
+
+struct runner {
+    struct flow *flow;
+    struct runner_config config;
+    pthread_mutex_t lock; // guards all of the below and the lanes
+    pthread_cond_t work[POOL_COUNT];
+    pthread_cond_t quiet; // nothing at work or settling any more
+    pthread_cond_t timer_wake;
+    struct lane lanes[STEP_COUNT];
+    unsigned turn[POOL_COUNT];
+    size_t busy;      // tasks at work or settling
+    uint64_t careful; // beginnings without an end found at start: until they are settled, one task at a time
+    bool stopping;
+    bool retry_added;
+    size_t workers[POOL_COUNT], worker_count, fetcher_count;
+    pthread_t *threads;
+    pthread_t timer;
+};
+
+// lane.c — all under the runner's lock
+void lane_init(struct lane *lane, struct runner *r, const struct step *step);
+void lane_clear(struct lane *lane); // frees what still waits
+bool lane_has_room(const struct lane *lane);
+int lane_add(struct lane *lane, struct elog_record *record); // takes the record
+void lane_put_back(struct lane *lane, struct task *task);    // to the front of its priority
+size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, struct task **out);
+void lane_done(struct lane *lane, struct task *task); // frees it; its follower becomes ready
+void lane_pause(struct lane *lane, const struct error *why);
+int64_t
+lane_commit_offset(const struct task *task); // with its slot done: the lowest offset not done; -1: nothing to commit
+
+// settle.c
+void task_process(struct runner *r, struct task **tasks, size_t count); // on a worker: decode, claim, work, settle
+void runner_settled(struct task *task, const struct error *err);        // on the writer's thread; in runner.c
+
+#endif

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a worker does with tasks, and the two transactions around a step's work.
+//
+//   claim    (before work) the inbox says whether there is anything left to do, and counts the beginning, so that work
+//            which kills the process is counted too (G5). A beginning that never ended is an attempt that was spent.
+//   settle   (after work) in ONE transaction: the step's effects, its next events, the inbox's end, the offset. Or,
+//   after
+//            a failure: the retry's row or the dead letter, processing.failed, the inbox's end, the offset (G3, G4).
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+#include "base/log.h"
+#include "flow/runner_int.h"
+#include "obs/metrics.h"
+
+// --- Reading the event
+
+static void decode(struct runner *r, struct task *task)
+{
+    const struct elog_record *record = task->record;
+    struct job *job = &task->job;
+    char fallback[ID_MAX];
+    enum event_topic topic;
+    const char *place =
+        arena_printf(&job->arena, "%s/%d/%lld", record->topic, record->partition, (long long)record->offset);
+    id_derive("evt", place, fallback);
+    task->max_attempts = r->flow->settings.retry_attempts;
+    task->attempt = 1;
+    job->started_ms = clock_now_ms();
+    if (event_topic_parse(record->topic, &topic) < 0 ||
+        event_decode(topic, record->value, record->value_len, fallback, &job->arena, &job->event, &task->root,
+                     &job->error) < 0) {
+        task->outcome = OUT_DEAD;
+        task->to_settle = true;
+        return;
+    }
+    task->decoded = true;
+    task->attempt = job->event.attempt;
+    if (job->event.max_attempts)
+        task->max_attempts = job->event.max_attempts;
+}
+
+// --- Claim
+
+struct claim {
+    struct runner *runner;
+    struct task **tasks;
+    size_t count;
+};
+
+// Shows where the item is. An item that is gone has no steps: that is no error.
+static int show_step(struct flow *f, struct meta_tx *tx, struct task *task, const char *status, struct error *err)
+{
+    struct job *job = &task->job;
+    const char *model = "";
+    const char *name = task->decoded ? task->lane->step->shown(job, &model) : NULL;
+    if (!name)
+        return 0;
+    const struct media_step row = {
+        .step = name,
+        .model = model,
+        .status = status,
+        .attempt = task->attempt,
+        .started_ms = job->started_ms,
+        .duration_ms = (job->work_us + 500) / 1000,
+        .collection = job->collection,
+        .error_message = job->error.code ? job->error.message : NULL,
+    };
+    struct error why = {0};
+    if (f->meta.ops->step_put(tx, job->event.tenant, job->event.media_id, &row, &why) < 0 && why.code != ERR_NOT_FOUND)
+        return error_copy(err, &why);
+    return 0;
+}
+
+static int claim_one(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    struct job *job = &task->job;
+    enum inbox_state state;
+    int begun;
+    if (f->meta.ops->inbox_begin(tx, task->lane->step->group, job->event.id, job->event.attempt, &state, &begun, err) <
+        0)
+        return -1;
+    task->outcome = OUT_DONE;
+    task->to_settle = state == INBOX_DONE;
+    if (state == INBOX_DONE) {
+        task->outcome = OUT_SKIP;
+        return 0;
+    }
+    task->suspect = begun > 1;
+    task->attempt = job->event.attempt + begun - 1;
+    if (task->attempt > task->max_attempts) {
+        task->attempt = task->max_attempts;
+        task->outcome = OUT_DEAD;
+        task->to_settle = true;
+        error_set(&job->error, ERR_PROCESS_DIED, "The process died %d times while it worked on this", begun - 1);
+        return 0;
+    }
+    return show_step(f, tx, task, "running", err);
+}
+
+static int claim_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct claim *claim = arg;
+    for (size_t i = 0; i < claim->count; i++)
+        if (claim_one(claim->runner->flow, tx, claim->tasks[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+// --- Settle
+
+static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct task *task, struct error *err)
+{
+    const struct elog_record *from = task->record;
+    char partition[16], offset[24], count[16];
+    snprintf(partition, sizeof partition, "%d", from->partition);
+    snprintf(offset, sizeof offset, "%lld", (long long)from->offset);
+    snprintf(count, sizeof count, "%d", task->attempt);
+    struct elog_header headers[ELOG_HEADERS_MAX] = {
+        {"__dlq.errors.topic", from->topic},
+        {"__dlq.errors.partition", partition},
+        {"__dlq.errors.offset", offset},
+        {"__dlq.errors.group", task->lane->step->group},
+        {"__dlq.errors.delivery.count", count},
+        {"__dlq.errors.stage", task->lane->step->name},
+        {"__dlq.errors.code", error_code_name(task->job.error.code)},
+        {"__dlq.errors.message", task->job.error.message},
+    };
+    size_t n = 8;
+    for (size_t i = 0; i < from->header_count && n < ELOG_HEADERS_MAX; i++)
+        headers[n++] = from->headers[i];
+    const struct elog_record record = {.topic = event_topic_name(TOPIC_DEADLETTER),
+                                       .key = from->key,
+                                       .value = from->value,
+                                       .value_len = from->value_len,
+                                       .headers = headers,
+                                       .header_count = n};
+    return f->log.ops->publish_tx(f->log.state, tx, &record, err);
+}
+
+static int publish_failed(struct flow *f, struct meta_tx *tx, struct task *task, bool final, struct error *err)
+{
+    struct job *job = &task->job;
+    const char *model = "";
+    const char *shown = task->decoded ? task->lane->step->shown(job, &model) : NULL;
+    if (!shown) // not about an item's processing
+        return 0;
+    struct event next;
+    char salt[32];
+    snprintf(salt, sizeof salt, "%s/%d", task->lane->step->name, task->attempt);
+    job_next_event(job, TOPIC_PROCESSING_FAILED, salt, &next);
+    next.failed = (struct event_failed){.code = error_code_name(job->error.code),
+                                        .message = job->error.message,
+                                        .retryable = job->error.retryable,
+                                        .attempt = task->attempt,
+                                        .final = final,
+                                        .step = shown,
+                                        .model = *model ? model : NULL,
+                                        .failed_ms = next.timestamp_ms};
+    job->emits = NULL;
+    if (job_emit(f, job, &next, err) < 0)
+        return -1;
+    return flow_publish_tx(f, tx, job->emits, err);
+}
+
+// 1 s doubling to 5 min (as configured), then between half of it and all of it.
+static int64_t retry_delay(const struct flow *f, const struct task *task)
+{
+    int64_t base = task->job.event.backoff_ms ? task->job.event.backoff_ms : f->settings.retry_base_ms;
+    int64_t delay = base;
+    for (int i = 1; i < task->attempt && delay < f->settings.retry_max_ms; i++)
+        delay *= 2;
+    if (delay > f->settings.retry_max_ms)
+        delay = f->settings.retry_max_ms;
+    return delay / 2 + (int64_t)randombytes_uniform((uint32_t)(delay / 2 + 1));
+}
+
+static int put_retry(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(17 << 20);
+    if (event_reissue(task->record->value, task->record->value_len, task->job.event.id, task->attempt + 1,
+                      task->max_attempts, &text, err) < 0)
+        return -1;
+    const struct meta_retry retry = {.not_before_ms = clock_now_ms() + retry_delay(f, task),
+                                     .topic = task->record->topic,
+                                     .key = task->record->key,
+                                     .value = text.data,
+                                     .value_len = text.len};
+    return f->meta.ops->retry_put(tx, &retry, err);
+}
+
+static int settle_done(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    struct job *job = &task->job;
+    task->again = task->applying_failed = false;
+    if (show_step(f, tx, task, "completed", err) < 0)
+        return -1;
+    int rc = task->lane->step->apply(f, tx, job, err);
+    task->again = rc == STEP_AGAIN;
+    task->applying_failed = rc == STEP_FAILED;
+    if (rc == STEP_AGAIN)
+        return error_set(err, ERR_CONFLICT, "The item changed while it was worked on");
+    if (rc < 0)
+        return -1;
+    for (struct emit *emit = job->emits; emit; emit = emit->next)
+        if (flow_publish_tx(f, tx, emit, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int settle_failed(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    bool final = task->outcome == OUT_DEAD;
+    if (show_step(f, tx, task, final ? "failed" : "retrying", err) < 0)
+        return -1;
+    if ((final ? publish_dead_letter(f, tx, task, err) : put_retry(f, tx, task, err)) < 0)
+        return -1;
+    return publish_failed(f, tx, task, final, err);
+}
+
+static int commit_offset(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    // Transactions run one after the other: a slot marked here is seen by the next one of the same group, and
+    // unmarked by runner_settled when the commit fails.
+    task->slot->done = true;
+    int64_t offset = lane_commit_offset(task);
+    if (offset < 0)
+        return 0;
+    const struct part *part = task->part;
+    return f->log.ops->commit_tx(task->lane->consumer, tx, part->topic, part->partition, part->epoch, offset, err);
+}
+
+static int settle_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct task *task = arg;
+    struct runner *r = task->lane->runner;
+    struct flow *f = r->flow;
+    int rc = 0;
+    if (task->outcome == OUT_DONE)
+        rc = settle_done(f, tx, task, err);
+    else if (task->outcome != OUT_SKIP)
+        rc = settle_failed(f, tx, task, err);
+    bool finished = task->outcome == OUT_DONE;
+    if (rc == 0 && task->claimed && task->outcome != OUT_SKIP)
+        rc = f->meta.ops->inbox_end(tx, task->lane->step->group, task->job.event.id, task->job.event.attempt, finished,
+                                    err);
+    if (rc == 0) {
+        pthread_mutex_lock(&r->lock);
+        rc = commit_offset(f, tx, task, err);
+        if (rc < 0)
+            task->slot->done = false;
+        pthread_mutex_unlock(&r->lock);
+    }
+    return rc;
+}
+
+static void settled(void *arg, const struct error *err)
+{
+    runner_settled(arg, err);
+}
+
+static void submit(struct runner *r, struct task *task)
+{
+    enum meta_durability durability = task->outcome == OUT_DONE ? task->lane->step->durability : META_RELAXED;
+    task->to_settle = true;
+    r->flow->meta.ops->write_async(r->flow->meta.state, durability, settle_tx, task, settled, task);
+}
+
+// --- On a worker
+
+static void judge(struct task *task)
+{
+    const struct error *why = &task->job.error;
+    if (!why->code)
+        task->outcome = OUT_DONE;
+    else
+        task->outcome = why->retryable && task->attempt < task->max_attempts ? OUT_RETRY : OUT_DEAD;
+}
+
+static void put_back(struct runner *r, struct task **tasks, size_t count, const struct error *why)
+{
+    pthread_mutex_lock(&r->lock);
+    struct lane *lane = tasks[0]->lane;
+    if (clock_mono_us() >= lane->paused_until_us) {
+        lane_pause(lane, why);
+        log_warn("runner", "step %s pauses: %s", lane->step->name, why->message);
+    }
+    for (size_t i = count; i-- > 0;)
+        lane_put_back(lane, tasks[i]);
+    r->busy -= count;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static int claim(struct runner *r, struct task **tasks, size_t count)
+{
+    struct claim call = {r, tasks, count};
+    struct error why = {0};
+    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, claim_tx, &call, &why) < 0) {
+        put_back(r, tasks, count, &why);
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++)
+        tasks[i]->claimed = true;
+    return 0;
+}
+
+static void work(struct runner *r, struct task **tasks, size_t count)
+{
+    struct job *jobs[TAKE_MAX];
+    const struct step *step = tasks[0]->lane->step;
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = jobs[i] = &tasks[i]->job;
+        job->error = (struct error){0};
+        job->emits = NULL;
+        job->state = NULL;
+        job->started_ms = clock_now_ms();
+    }
+    int64_t start = clock_mono_us();
+    step->work(r->flow, jobs, count);
+    int64_t each = (clock_mono_us() - start) / (int64_t)count;
+    for (size_t i = 0; i < count; i++) {
+        jobs[i]->work_us = each;
+        metric_observe(M_STEP_SECONDS, step->name, (double)each / 1e6);
+    }
+}
+
+// Moves the tasks for which `wanted` holds to the front; returns their number.
+static size_t partition_tasks(struct task **tasks, size_t count, bool (*wanted)(const struct task *))
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (wanted(tasks[i])) {
+            struct task *task = tasks[i];
+            memmove(tasks + kept + 1, tasks + kept, (i - kept) * sizeof(struct task *));
+            tasks[kept++] = task;
+        }
+    return kept;
+}
+
+static bool needs_claim(const struct task *task)
+{
+    return !task->to_settle && !task->claimed;
+}
+
+static bool needs_work(const struct task *task)
+{
+    return !task->to_settle;
+}
+
+static bool hit_outage(const struct task *task)
+{
+    return !task->to_settle && (task->job.error.outage || task->job.error.code == ERR_DISK_FULL);
+}
+
+void task_process(struct runner *r, struct task **tasks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!tasks[i]->decoded && !tasks[i]->to_settle)
+            decode(r, tasks[i]);
+    size_t fresh = partition_tasks(tasks, count, needs_claim);
+    if (fresh && claim(r, tasks, fresh) < 0) {
+        tasks += fresh;
+        count -= fresh;
+    }
+    size_t working = partition_tasks(tasks, count, needs_work);
+    if (working) {
+        work(r, tasks, working);
+        size_t waiting = partition_tasks(tasks, working, hit_outage);
+        if (waiting) { // not the event's fault: no attempt is spent (G6)
+            struct error why = tasks[0]->job.error;
+            put_back(r, tasks, waiting, &why);
+        }
+        for (size_t i = waiting; i < working; i++)
+            judge(tasks[i]);
+        tasks += waiting;
+        count -= waiting;
+    }
+    for (size_t i = 0; i < count; i++)
+        submit(r, tasks[i]);
+}

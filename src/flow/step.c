@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of steps, and what they share.
+#include "flow/step.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+
+const struct step steps[STEP_COUNT] = {
+#define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit)                               \
+    [STEP_##symbol] = {.name = #step_name,                                                                             \
+                       .group = group_name,                                                                            \
+                       .topics = {topic, topic2},                                                                      \
+                       .topic_count = (int)(topic2) == (int)TOPIC_COUNT ? 1 : 2,                                       \
+                       .pool = step_pool,                                                                              \
+                       .batch = batch_max,                                                                             \
+                       .durability = commit,                                                                           \
+                       .work = step_##step_name##_work,                                                                \
+                       .apply = step_##step_name##_apply,                                                              \
+                       .shown = step_##step_name##_shown},
+#include "flow/steps.def"
+#undef STEP
+};
+
+static const char *const priority_names[] = {"high", "normal", "low"};
+
+void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out)
+{
+    char id[ID_MAX];
+    const char *name =
+        arena_printf(&job->arena, "%s/%s/%s/%s", job->event.tenant, job->event.id, event_topic_name(topic), salt);
+    id_derive("evt", name, id);
+    *out = (struct event){
+        .topic = topic,
+        .id = arena_strdup(&job->arena, id),
+        .tenant = job->event.tenant,
+        .correlation = job->event.correlation ? job->event.correlation : job->event.id,
+        .media_id = job->event.media_id,
+        .timestamp_ms = clock_now_ms(),
+    };
+}
+
+int job_emit(struct flow *f, struct job *job, const struct event *event, struct error *err)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(16 << 20);
+    if (event_encode(event, f->settings.format, &text, err) < 0)
+        return -1;
+    struct emit *emit = arena_alloc(&job->arena, sizeof *emit);
+    *emit = (struct emit){.topic = event->topic,
+                          .key = event->media_id,
+                          .event_id = event->id,
+                          .priority = priority_names[job->priority],
+                          .value = arena_memdup(&job->arena, text.data, text.len),
+                          .value_len = text.len};
+    struct emit **end = &job->emits;
+    while (*end)
+        end = &(*end)->next;
+    *end = emit;
+    return 0;
+}
+
+int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit, struct error *err)
+{
+    char time[CLOCK_TEXT];
+    int64_t now = clock_now_ms();
+    const struct elog_header headers[] = {
+        {"ce_specversion", "1.0"},
+        {"ce_id", emit->event_id},
+        {"ce_type", event_topic_type(emit->topic)},
+        {"ce_source", "/deeplens"},
+        {"ce_time", clock_rfc3339(now, time)},
+        {"deeplens-priority", emit->priority},
+    };
+    const struct elog_record record = {
+        .topic = event_topic_name(emit->topic),
+        .timestamp_ms = now,
+        .key = emit->key,
+        .value = emit->value,
+        .value_len = emit->value_len,
+        .headers = headers,
+        .header_count = ARRAY_LEN(headers) - (emit->priority ? 0 : 1),
+    };
+    return f->log.ops->publish_tx(f->log.state, tx, &record, err);
+}
+
+// --- The item that a job is about
+
+struct media_call {
+    struct flow *flow;
+    struct job *job;
+    struct media *out;
+    bool *gone;
+};
+
+int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err)
+{
+    struct error why = {0};
+    if (f->meta.ops->media_get(tx, &job->arena, job->event.tenant, job->event.media_id, out, &why) == 0)
+        *gone = out->status == MEDIA_DELETING;
+    else if (why.code == ERR_NOT_FOUND)
+        *gone = true;
+    else
+        return error_copy(err, &why);
+    return 0;
+}
+
+static int read_media(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct media_call *call = arg;
+    return job_media_tx(call->flow, tx, call->job, call->out, call->gone, err);
+}
+
+int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err)
+{
+    struct media_call call = {f, job, out, gone};
+    return f->meta.ops->read(f->meta.state, read_media, &call, err);
+}
+
+int flow_read_blob(struct flow *f, const char *key, size_t max, void **data, size_t *len, struct error *err)
+{
+    struct blob_reader *reader;
+    if (f->blob.ops->open_read(f->blob.state, key, &reader, err) < 0)
+        return -1;
+    uint64_t size = f->blob.ops->reader_size(reader);
+    _cleanup_free_ char *bytes = size <= max ? malloc(size + 1) : NULL;
+    int rc = bytes ? f->blob.ops->read(reader, 0, bytes, size, err)
+                   : error_set(err, ERR_NO_MEMORY, "The file of %llu bytes does not fit into memory",
+                               (unsigned long long)size);
+    f->blob.ops->reader_close(reader);
+    if (rc < 0)
+        return -1;
+    *data = take_ptr(bytes);
+    *len = size;
+    return 0;
+}

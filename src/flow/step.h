@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a step is. A step turns one event into effects and next events, in two halves:
+//
+//   work   does what takes time, outside of any transaction: decode, extract, put, upsert. Everything it does must be
+//          harmless when done again (G3). Runs on a worker; several run at once, never two for one key.
+//   apply  records what was done, inside the transaction that also marks the event as handled, publishes the next
+//   events
+//          and moves the offset. Quick; may be run again. It looks at the item as it is NOW: when that changed under
+//          the work (deleted), it returns STEP_AGAIN, and work is called once more and sees it.
+//
+// Everything else (polling, order, priority, attempts, retries, dead letters, offsets) is the runner's.
+#ifndef DEEPLENS_FLOW_STEP_H
+#define DEEPLENS_FLOW_STEP_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "events/event.h"
+#include "flow/flow.h"
+
+enum step_pool { POOL_CPU, POOL_IO, POOL_COUNT };
+
+enum { STEP_OK = 0, STEP_FAILED = -1, STEP_AGAIN = 1 };
+
+enum step_id {
+#define STEP(symbol, name, group, topic, topic2, pool, batch, durability) STEP_##symbol,
+#include "flow/steps.def"
+#undef STEP
+    STEP_COUNT
+};
+
+struct emit { // an event to be published with the effects; in the job's arena
+    struct emit *next;
+    enum event_topic topic;
+    const char *key;
+    const char *event_id;
+    const char *priority;
+    const void *value;
+    size_t value_len;
+};
+
+struct job { // one event on its way through one step
+    struct event event;
+    struct arena arena; // lives until the effects are committed
+    enum media_priority priority;
+    int64_t started_ms;
+    int64_t work_us;        // how long work took
+    struct error error;     // why work failed; code 0: it did not
+    void *state;            // the step's own, from work to apply (in the arena)
+    const char *collection; // where the vector went, for the item's status; set by work, NULL otherwise
+    struct emit *emits;     // published when apply succeeds
+};
+
+struct step {
+    const char *name;  // "prepare"
+    const char *group; // "deeplens-image-processing"
+    enum event_topic topics[2];
+    size_t topic_count;
+    enum step_pool pool;
+    size_t batch;
+    enum meta_durability durability;
+    // Sets `error` of each job that failed. NULL: nothing to do outside of the transaction.
+    void (*work)(struct flow *f, struct job *const *jobs, size_t count);
+    int (*apply)(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err); // STEP_*
+    // How the item's status calls it ("feature_extraction"); NULL when it does not show there.
+    const char *(*shown)(const struct job *job, const char **model);
+};
+
+extern const struct step steps[STEP_COUNT];
+
+#define STEP(symbol, name, group, topic, topic2, pool, batch, durability)                                              \
+    void step_##name##_work(struct flow *f, struct job *const *jobs, size_t count);                                    \
+    int step_##name##_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err);                   \
+    const char *step_##name##_shown(const struct job *job, const char **model);
+#include "flow/steps.def"
+#undef STEP
+
+// Encodes `event` and adds it to what the job publishes.
+int job_emit(struct flow *f, struct job *job, const struct event *event, struct error *err);
+// A next event of this job: ids, tenant, correlation filled in; its id is derived from the job's event and `salt`, so
+// that doing it again gives the same event (G3).
+void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out);
+
+// Reads the item that the job is about. `*gone` when there is none (any more): its traces are to be removed.
+int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err);
+int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err);
+
+// Models of an item, from its options; at most FLOW_MODELS_MAX names, in the arena.
+size_t media_models(struct arena *arena, const struct media *media, const char **out);
+
+// Reads a whole blob of at most `max` bytes (malloc'ed to *data).
+int flow_read_blob(struct flow *f, const char *key, size_t max, void **data, size_t *len, struct error *err);
+// "/storage/" + key → key; NULL when the path is not one of ours.
+const char *flow_path_key(const char *path);
+
+// Where the thumbnail of an item with this original is kept.
+const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id, const char *blob_key);
+
+// Publishes a record in a transaction, with the CloudEvents headers of the event.
+int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit, struct error *err);
+
+#endif

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uploads: the first part of the data path, up to the promise (G1).
+//
+//   begin   a put in the blob store is opened: the bytes go to a temporary name
+//   write   bytes → put, hash and probe; what cannot be accepted is refused as soon as that is certain
+//   finish  fields checked → same bytes there already? → bytes durable under their final name
+//           → ONE transaction: media row + image.uploaded event → durable → answer
+//
+// Killed before the transaction is durable, the upload was never accepted: at worst a file without a row stays, which
+// no reader can reach. Killed after it, the client may miss the answer, and finds the item when it uploads again.
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+#include "flow/flow.h"
+#include "flow/step.h"
+
+struct upload {
+    struct flow *flow;
+    struct blob_put *put;
+    struct probe *probe;
+    struct hash_state hash;
+    uint64_t size;
+};
+
+static int too_large(const struct flow *f, struct error *err)
+{
+    return error_set(err, ERR_BODY_TOO_LARGE, "The file is larger than the %llu bytes that are accepted",
+                     (unsigned long long)f->settings.upload_max_bytes);
+}
+
+static int check_space(struct flow *f, uint64_t expected, struct error *err)
+{
+    uint64_t space;
+    if (f->blob.ops->free_space(f->blob.state, &space, err) < 0)
+        return -1;
+    if (space != UINT64_MAX && space < f->settings.disk_reserve + expected)
+        return error_set(err, ERR_DISK_FULL, "The disk is nearly full: uploads wait until space was made");
+    return 0;
+}
+
+int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+{
+    // A multipart body is a little larger than its file: the exact check is made on the bytes themselves.
+    if (expected > f->settings.upload_max_bytes + (1 << 20))
+        return too_large(f, err);
+    if (check_space(f, expected, err) < 0)
+        return -1;
+    struct blob_put *put;
+    if (f->blob.ops->put_begin(f->blob.state, expected, &put, err) < 0)
+        return -1;
+    struct upload *u = calloc(1, sizeof *u);
+    if (!u)
+        abort();
+    u->flow = f;
+    u->put = put;
+    u->probe = probe_new(&f->settings.limits);
+    hash_init(&u->hash);
+    *out = u;
+    return 0;
+}
+
+void upload_abort(struct upload *u)
+{
+    if (!u)
+        return;
+    u->flow->blob.ops->put_abort(u->put);
+    probe_free(u->probe);
+    free(u);
+}
+
+DEFINE_CLEANUP(struct upload *, upload, upload_abort)
+
+int upload_write(struct upload *u, const void *data, size_t len, struct error *err)
+{
+    if (len > u->flow->settings.upload_max_bytes - u->size)
+        return too_large(u->flow, err);
+    if (probe_feed(u->probe, data, len, err) < 0 || u->flow->blob.ops->put_write(u->put, data, len, err) < 0)
+        return -1;
+    hash_update(&u->hash, data, len);
+    u->size += len;
+    return 0;
+}
+
+// --- What the client said besides the bytes
+
+// The last part of the name, as valid UTF-8 without control characters, at most FLOW_NAME_MAX bytes.
+static const char *clean_name(struct arena *arena, const char *name, const struct media_info *info)
+{
+    if (!name)
+        name = "";
+    for (const char *p = name; *p; p++)
+        if (*p == '/' || *p == '\\')
+            name = p + 1;
+    _cleanup_free_ char *utf8 = js_utf8(name, strlen(name));
+    char *clean = arena_alloc(arena, FLOW_NAME_MAX + 1);
+    size_t len = 0;
+    for (const char *p = utf8; p && *p && len < FLOW_NAME_MAX; p++)
+        if ((unsigned char)*p >= 0x20 && *p != 0x7f)
+            clean[len++] = *p;
+    while (len && !js_utf8_valid(clean, len)) // cut in the middle of a character
+        len--;
+    clean[len] = 0;
+    if (!len || strcmp(clean, ".") == 0 || strcmp(clean, "..") == 0)
+        return arena_printf(arena, "image.%s", info->extension);
+    return clean;
+}
+
+static int parse_object(const char *text, const char *field, json_t **out, struct error *err)
+{
+    if (!text || !*text) {
+        *out = json_object();
+        return 0;
+    }
+    if (strlen(text) > FLOW_METADATA_MAX)
+        return error_set(err, ERR_INVALID, "`%s` is longer than %d bytes", field, FLOW_METADATA_MAX);
+    json_t *value = js_parse(text, strlen(text), err);
+    if (!value)
+        return error_prefix(err, "`%s`", field);
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return error_set(err, ERR_INVALID, "`%s` must be a JSON object", field);
+    }
+    *out = value;
+    return 0;
+}
+
+static int add_tag(json_t *tags, const char *tag, size_t len, struct error *err)
+{
+    while (len && *tag == ' ') {
+        tag++;
+        len--;
+    }
+    while (len && tag[len - 1] == ' ')
+        len--;
+    if (!len)
+        return 0;
+    if (len > 255 || !js_utf8_valid(tag, len) || json_array_size(tags) >= FLOW_TAGS_MAX)
+        return error_set(err, ERR_INVALID, "`tags` takes at most %d tags of at most 255 bytes of UTF-8", FLOW_TAGS_MAX);
+    json_array_append_new(tags, json_stringn(tag, len));
+    return 0;
+}
+
+static int parse_tag_array(const char *text, json_t *tags, struct error *err)
+{
+    _cleanup_json_ json_t *array = js_parse(text, strlen(text), err);
+    if (!array)
+        return error_prefix(err, "`tags`");
+    size_t i;
+    json_t *tag;
+    json_array_foreach(array, i, tag)
+    {
+        if (!json_is_string(tag))
+            return error_set(err, ERR_INVALID, "`tags` must be an array of strings");
+        if (add_tag(tags, json_string_value(tag), json_string_length(tag), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parse_tags(const char *text, json_t **out, struct error *err)
+{
+    _cleanup_json_ json_t *tags = json_array();
+    if (text && *text == '[') {
+        if (parse_tag_array(text, tags, err) < 0)
+            return -1;
+    } else {
+        while (text && *text) {
+            size_t len = strcspn(text, ",");
+            if (add_tag(tags, text, len, err) < 0)
+                return -1;
+            text += len + (text[len] == ',');
+        }
+    }
+    *out = take_ptr(tags);
+    return 0;
+}
+
+static int check_models(struct flow *f, json_t *options, struct error *err)
+{
+    json_t *given = json_object_get(options, "models");
+    if (given && !json_is_array(given))
+        return error_set(err, ERR_INVALID, "`processingOptions.models` must be an array of names");
+    json_t *models = json_array();
+    size_t i;
+    json_t *name;
+    json_array_foreach(given, i, name)
+    {
+        const struct flow_model *model;
+        if (!json_is_string(name) || json_array_size(models) >= FLOW_MODELS_MAX) {
+            json_decref(models);
+            return error_set(err, ERR_INVALID, "`processingOptions.models` takes at most %d names", FLOW_MODELS_MAX);
+        }
+        if (flow_model(f, json_string_value(name), &model, err) < 0) {
+            json_decref(models);
+            return -1;
+        }
+        bool twice = false;
+        for (size_t j = 0; j < json_array_size(models); j++)
+            twice |= strcmp(json_string_value(json_array_get(models, j)), model->model->name) == 0;
+        if (!twice)
+            json_array_append_new(models, json_string(model->model->name));
+    }
+    if (json_array_size(models) == 0)
+        json_array_append_new(models, json_string(f->settings.model_default));
+    json_object_set_new(options, "models", models);
+    return 0;
+}
+
+static int check_bool(json_t *options, const char *key, bool otherwise, struct error *err)
+{
+    json_t *value = json_object_get(options, key);
+    if (value && !json_is_boolean(value))
+        return error_set(err, ERR_INVALID, "`processingOptions.%s` must be true or false", key);
+    if (!value)
+        json_object_set_new(options, key, json_boolean(otherwise));
+    return 0;
+}
+
+static int check_options(struct flow *f, json_t *options, enum media_priority *priority, struct error *err)
+{
+    static const char *const names[] = {"high", "normal", "low"};
+    const char *given = js_str(options, "priority", json_object_get(options, "priority") ? "?" : "normal");
+    int found = -1;
+    for (int i = 0; i < PRIORITY_COUNT; i++)
+        if (strcmp(names[i], given) == 0)
+            found = i;
+    if (found < 0)
+        return error_set(err, ERR_INVALID, "`processingOptions.priority` must be high, normal or low");
+    json_object_set_new(options, "priority", json_string(given));
+    *priority = (enum media_priority)found;
+    if (check_bool(options, "skipDuplicateCheck", false, err) < 0 ||
+        check_bool(options, "generateThumbnail", true, err) < 0)
+        return -1;
+    return check_models(f, options, err);
+}
+
+// --- From fields to a row
+
+struct ack { // what the transaction needs, and what it finds
+    struct flow *flow;
+    struct arena *arena;
+    struct media row;
+    bool skip_duplicates;
+    bool add_tenant;
+    struct emit event;
+    bool stored; // the bytes are durable under row.blob_key
+    bool duplicate;
+    struct media present; // when duplicate
+};
+
+static int fill_from_fields(struct flow *f, const struct upload_fields *fields, const struct media_info *info,
+                            struct ack *ack, json_t **metadata_out, json_t **options_out, struct error *err)
+{
+    _cleanup_json_ json_t *metadata = NULL, *tags = NULL, *options = NULL;
+    if (parse_object(fields->metadata, "metadata", &metadata, err) < 0 || parse_tags(fields->tags, &tags, err) < 0 ||
+        parse_object(fields->options, "processingOptions", &options, err) < 0 ||
+        check_options(f, options, &ack->row.priority, err) < 0)
+        return -1;
+    if (fields->uploaded_by &&
+        (strlen(fields->uploaded_by) > 255 || !js_utf8_valid(fields->uploaded_by, strlen(fields->uploaded_by))))
+        return error_set(err, ERR_INVALID, "`uploadedBy` must be at most 255 bytes of UTF-8");
+    struct media *row = &ack->row;
+    row->file_name = clean_name(ack->arena, fields->file_name, info);
+    row->uploaded_by = fields->uploaded_by && *fields->uploaded_by ? fields->uploaded_by : NULL;
+    _cleanup_free_ char *m = js_dumps(metadata), *t = js_dumps(tags), *o = js_dumps(options);
+    row->metadata = arena_strdup(ack->arena, m);
+    row->tags = arena_strdup(ack->arena, t);
+    row->options = arena_strdup(ack->arena, o);
+    ack->skip_duplicates = js_bool(options, "skipDuplicateCheck", false);
+    if (json_array_size(tags)) // tags travel as a member of the metadata
+        json_object_set(metadata, "tags", tags);
+    *metadata_out = take_ptr(metadata);
+    *options_out = take_ptr(options);
+    return 0;
+}
+
+static const char *make_blob_key(struct arena *arena, const struct media *row, const char *extension)
+{
+    time_t seconds = (time_t)(row->uploaded_ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    return arena_printf(arena, "tenant-%s/images/%04d/%02d/%02d/%s.%s", row->tenant, tm.tm_year + 1900, tm.tm_mon + 1,
+                        tm.tm_mday, row->id, extension);
+}
+
+static int encode_event(struct ack *ack, json_t *metadata, json_t *options, struct error *err)
+{
+    const struct media *row = &ack->row;
+    struct event event = {
+        .topic = TOPIC_IMAGES_UPLOADED,
+        .id = row->event_id,
+        .tenant = row->tenant,
+        .media_id = row->id,
+        .timestamp_ms = row->uploaded_ms,
+        .image_uploaded = {.file_name = row->file_name,
+                           .path = arena_printf(ack->arena, "/storage/%s", row->blob_key),
+                           .size = row->size,
+                           .content_type = row->content_type,
+                           .uploaded_by = row->uploaded_by,
+                           .uploaded_ms = row->uploaded_ms,
+                           .format = row->format,
+                           .width = row->width,
+                           .height = row->height,
+                           .original_name = row->file_name,
+                           .metadata = metadata,
+                           .options = options},
+    };
+    _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+    if (event_encode(&event, ack->flow->settings.format, &text, err) < 0)
+        return -1;
+    ack->event = (struct emit){.topic = event.topic,
+                               .key = row->id,
+                               .event_id = row->event_id,
+                               .priority = js_str(options, "priority", "normal"),
+                               .value = arena_memdup(ack->arena, text.data, text.len),
+                               .value_len = text.len};
+    return 0;
+}
+
+static int prepare_row(struct upload *u, const struct upload_fields *fields, struct ack *ack, struct error *err)
+{
+    struct media_info info;
+    if (probe_end(u->probe, &info, err) < 0)
+        return -1;
+    struct arena *arena = ack->arena;
+    _cleanup_json_ json_t *metadata = NULL, *options = NULL;
+    if (fill_from_fields(u->flow, fields, &info, ack, &metadata, &options, err) < 0)
+        return -1;
+    char id[ID_MAX], event_id[ID_MAX], hash[HASH_HEX];
+    id_new("img", id);
+    id_new("evt", event_id);
+    hash_final(&u->hash, hash);
+    struct media *row = &ack->row;
+    row->id = arena_strdup(arena, id);
+    row->kind = "image";
+    row->status = MEDIA_UPLOADED;
+    row->content_type = info.content_type;
+    row->format = info.format;
+    row->hash = arena_strdup(arena, hash);
+    row->event_id = arena_strdup(arena, event_id);
+    row->size = u->size;
+    row->width = info.width;
+    row->height = info.height;
+    row->uploaded_ms = row->updated_ms = clock_now_ms();
+    row->blob_key = make_blob_key(arena, row, info.extension);
+    return encode_event(ack, metadata, options, err);
+}
+
+// --- The promise
+
+static int find_duplicate(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct ack *ack = arg;
+    const struct meta_ops *meta = ack->flow->meta.ops;
+    ack->duplicate = false;
+    if (ack->skip_duplicates)
+        return 0;
+    struct error none = {0};
+    int rc = meta->media_find_hash(tx, ack->arena, ack->row.tenant, ack->row.hash, &ack->present, &none);
+    ack->duplicate = rc == 0;
+    return rc == 0 || none.code == ERR_NOT_FOUND ? 0 : error_copy(err, &none);
+}
+
+static int accept_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct ack *ack = arg;
+    const struct meta_ops *meta = ack->flow->meta.ops;
+    if (ack->add_tenant && meta->tenant_add(tx, ack->row.tenant, err) < 0)
+        return -1;
+    if (find_duplicate(tx, ack, err) < 0)
+        return -1;
+    if (ack->duplicate)
+        return meta->media_duplicate(tx, ack->row.tenant, err);
+    if (!ack->stored) // the item that was there a moment ago went away
+        return error_set(err, ERR_OVERLOADED, "The same file is just being deleted; try again");
+    if (meta->media_insert(tx, &ack->row, err) < 0)
+        return -1;
+    return flow_publish_tx(ack->flow, tx, &ack->event, err);
+}
+
+static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
+{
+    struct meta_tenant tenant;
+    struct error why = {0};
+    if (flow_tenant(f, ack->arena, ack->row.tenant, &tenant, &why) == 0)
+        return 0;
+    if (why.code != ERR_TENANT_UNKNOWN || !f->settings.tenants_auto_create)
+        return error_copy(err, &why);
+    ack->add_tenant = true;
+    return 0;
+}
+
+// Bytes durable, then row and event durable; whatever fails takes the bytes away again.
+static int keep(struct upload *u, struct ack *ack, struct error *err)
+{
+    struct flow *f = u->flow;
+    if (f->meta.ops->read(f->meta.state, find_duplicate, ack, err) < 0)
+        return -1;
+    if (!ack->duplicate) {
+        if (f->blob.ops->put_commit(take_ptr(u->put), ack->row.blob_key, err) < 0)
+            return -1;
+        ack->stored = true;
+    }
+    int rc = f->meta.ops->write(f->meta.state, META_SYNCED, accept_tx, ack, err);
+    if (ack->stored && (rc < 0 || ack->duplicate))
+        f->blob.ops->remove(f->blob.state, ack->row.blob_key, NULL);
+    return rc;
+}
+
+static const char *estimate(struct flow *f, struct arena *arena)
+{
+    double seconds = (double)f->item_us * (double)(f->backlog + 1) / 1e6 / (f->cpu_workers ? f->cpu_workers : 1);
+    int least = seconds < 1 ? 1 : (int)seconds;
+    return arena_printf(arena, "%d-%d seconds", least, least * 2);
+}
+
+int upload_finish(struct upload *upload, const struct upload_fields *fields, struct arena *arena,
+                  struct upload_result *out, struct error *err)
+{
+    _cleanup_(cleanup_upload) struct upload *u = upload;
+    struct flow *f = u->flow;
+    struct ack ack = {.flow = f, .arena = arena, .row.tenant = fields->tenant};
+    if (check_tenant(f, &ack, err) < 0 || prepare_row(u, fields, &ack, err) < 0 || keep(u, &ack, err) < 0)
+        return -1;
+    const struct media *row = ack.duplicate ? &ack.present : &ack.row;
+    *out = (struct upload_result){
+        .id = row->id, .status = row->status, .duplicate = ack.duplicate, .estimate = estimate(f, arena)};
+    return 0;
+}
