@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Thin: Meson does the work. `make demo` and `make test` start from nothing; the rest expects `make deps`.
+BUILD ?= build
+JOBS ?= $(shell nproc)
+
+.PHONY: all deps configure demo test run bench fuzz check docs format install clean
+
+all: configure
+	@ninja -C $(BUILD) -j $(JOBS)
+
+deps:
+	@tools/deps.sh
+
+configure:
+	@tools/configure.sh $(BUILD)
+
+demo: deps all
+	@tools/demo.sh $(BUILD)
+
+test: deps
+	@tools/test.sh
+
+run: all
+	@$(BUILD)/deeplens serve
+
+bench: all
+	@bench/run.sh $(BUILD) $(BENCH)
+
+fuzz: deps
+	@tools/fuzz.sh $(FUZZ)
+
+check: all
+	@tools/check.sh $(BUILD)
+
+docs: all
+	@tools/docs.sh $(BUILD)
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all
+	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf build build-*
