@@ -114,7 +114,7 @@ static int open_here(struct cli *cli, const char *tenant, struct client **out, s
                          "`deeplens serve`",
                          cli->conf->server, folder);
     if (app_open(cli->conf, APP_NO_WORKERS | APP_MUST_EXIST, &cli->app, err) < 0)
-        return error_prefix(err, "No server answers at %s", cli->conf->server);
+        return error_prefix(err, "No server answers at %s (--server names another)", cli->conf->server);
     snprintf(address, sizeof address, "http://%s", app_address(cli->app));
     return client_new(address, tenant, out, err);
 }

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/help.h"
+#include "obs/metrics.h"
 
 static const struct {
     const char *flag;
@@ -14,6 +15,8 @@ static const struct {
     {"--completion", help_completion},
     {"--markdown", help_markdown},
     {"--configuration", conf_print_markdown},
+    {"--metrics", metrics_markdown},
+    {"--errors", help_errors},
 };
 
 static const struct command *find(const struct command *const *list, const char *name)

@@ -13,5 +13,6 @@ void help_command(const struct command *command, FILE *out);
 void help_man(FILE *out);        // troff, for man 1 deeplens
 void help_completion(FILE *out); // a bash script
 void help_markdown(FILE *out);   // docs/CLI.md
+void help_errors(FILE *out);     // docs/ERRORS.md
 
 #endif

@@ -204,3 +204,17 @@ void help_markdown(FILE *out)
           out);
     help_each(markdown_command, out);
 }
+
+void help_errors(FILE *out)
+{
+    fputs("<!-- Made by `deeplens help --errors`; do not edit. -->\n# Errors\n\n"
+          "Every refusal is a problem document (RFC 9457) with one of these as its `code`, and a `detail` that says "
+          "what is wrong; the command line prints both. A code never changes its meaning. *Try again* says whether the "
+          "same request can succeed later.\n\n"
+          "| code | HTTP status | try again | what it means |\n|---|---|---|---|\n",
+          out);
+    for (int code = ERR_NONE + 1; code < ERR_COUNT; code++)
+        fprintf(out, "| `%s` | %d | %s | %s |\n", error_code_name((enum error_code)code),
+                error_http_status((enum error_code)code), error_code_retryable((enum error_code)code) ? "yes" : "no",
+                error_code_title((enum error_code)code));
+}
