@@ -1,0 +1,1253 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract of the meta port (ports/meta.h), run on every back end. A new back end adds a line to `backends`.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+
+#include "backends/meta/meta_sqlite.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "place.h"
+#include "ports/meta.h"
+
+static const struct backend {
+    const struct meta_ops *ops;
+    const char *file; // of the location, in the test's folder
+} backends[] = {
+    {&meta_sqlite, "meta.db"},
+};
+static const struct backend *backend; // under test
+
+struct fixture {
+    char dir[PLACE_MAX];
+    char location[PLACE_MAX + 64];
+    struct meta meta;
+    struct arena arena;
+};
+
+static void open_store(struct fixture *f)
+{
+    struct error err = {0};
+    f->meta.ops = backend->ops;
+    if (f->meta.ops->open(f->location, &f->meta.state, &err) < 0)
+        fail_msg("open: %s", err.message);
+}
+
+static void close_store(struct fixture *f)
+{
+    f->meta.ops->close(f->meta.state);
+    f->meta.state = NULL;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    if (!f || place_make(f->dir) < 0)
+        return -1;
+    snprintf(f->location, sizeof f->location, "%s/%s", f->dir, backend->file);
+    open_store(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->meta.state)
+        close_store(f);
+    place_remove(f->dir);
+    arena_free(&f->arena);
+    free(f);
+    return 0;
+}
+
+// ---- Transactions of one operation. `struct call` carries what the operation takes and gives.
+
+struct call {
+    struct fixture *f;
+    const char *tenant;
+    const char *id; // of an item or event; a name
+    const char *text;
+    const struct media *row;
+    const struct media_patch *patch;
+    const struct media_query *query;
+    const struct media_step *step;
+    const struct meta_retry *retry;
+    int attempt;
+    bool finished;
+    int64_t ms;
+    size_t limit;
+
+    struct media media, *list;
+    struct media_step *steps;
+    struct meta_tenant who, *tenants;
+    struct meta_retry *retries;
+    struct meta_ledger ledger;
+    enum inbox_state inbox;
+    int begun;
+    const char *value;
+    uint64_t number;
+    size_t count;
+};
+
+#define OP(name, ...)                                                                                                  \
+    static int name(struct meta_tx *tx, void *arg, struct error *err)                                                  \
+    {                                                                                                                  \
+        struct call *c = arg;                                                                                          \
+        const struct meta_ops *ops = c->f->meta.ops;                                                                   \
+        return ops->__VA_ARGS__;                                                                                       \
+    }
+OP(tenant_add, tenant_add(tx, c->tenant, err))
+OP(tenant_get, tenant_get(tx, &c->f->arena, c->tenant, &c->who, err))
+OP(tenant_list, tenant_list(tx, &c->f->arena, &c->tenants, &c->count, err))
+OP(insert, media_insert(tx, c->row, err))
+OP(get, media_get(tx, &c->f->arena, c->tenant, c->id, &c->media, err))
+OP(find_hash, media_find_hash(tx, &c->f->arena, c->tenant, c->text, &c->media, err))
+OP(list, media_list(tx, &c->f->arena, c->query, &c->list, &c->count, err))
+OP(update, media_update(tx, c->tenant, c->id, c->patch, err))
+OP(reopen, media_reopen(tx, c->tenant, c->id, err))
+OP(delete, media_delete(tx, c->tenant, c->id, err))
+OP(duplicate, media_duplicate(tx, c->tenant, err))
+OP(step_put, step_put(tx, c->tenant, c->id, c->step, err))
+OP(step_list, step_list(tx, &c->f->arena, c->tenant, c->id, &c->steps, &c->count, err))
+OP(inbox_begin, inbox_begin(tx, c->tenant, c->id, c->attempt, &c->inbox, &c->begun, err))
+OP(inbox_end, inbox_end(tx, c->tenant, c->id, c->attempt, c->finished, err))
+OP(inbox_prune, inbox_prune(tx, c->ms, err))
+OP(inbox_open, inbox_open(tx, &c->number, err))
+OP(retry_put, retry_put(tx, c->retry, err))
+OP(retry_take, retry_take(tx, &c->f->arena, c->ms, c->limit, &c->retries, &c->count, err))
+OP(retry_next, retry_next(tx, &c->ms, err))
+OP(retry_count, retry_count(tx, &c->number, err))
+OP(ledger, ledger(tx, c->tenant, &c->ledger, err))
+OP(setting_get, setting_get(tx, &c->f->arena, c->id, &c->value, err))
+OP(setting_put, setting_put(tx, c->id, c->text, err))
+
+static enum error_code write_code(struct call *c, meta_tx_fn *fn)
+{
+    struct error err = {0};
+    int rc = c->f->meta.ops->write(c->f->meta.state, META_RELAXED, fn, c, &err);
+    assert_int_equal(rc < 0, err.code != ERR_NONE);
+    return err.code;
+}
+
+static enum error_code read_code(struct call *c, meta_tx_fn *fn)
+{
+    struct error err = {0};
+    int rc = c->f->meta.ops->read(c->f->meta.state, fn, c, &err);
+    assert_int_equal(rc < 0, err.code != ERR_NONE);
+    return err.code;
+}
+
+#define assert_writes(call, fn) assert_string_equal(error_code_name(write_code(call, fn)), "NONE")
+#define assert_reads(call, fn) assert_string_equal(error_code_name(read_code(call, fn)), "NONE")
+#define assert_write_fails(call, fn, code)                                                                             \
+    assert_string_equal(error_code_name(write_code(call, fn)), error_code_name(code))
+#define assert_read_fails(call, fn, code)                                                                              \
+    assert_string_equal(error_code_name(read_code(call, fn)), error_code_name(code))
+
+static void put_setting(struct fixture *f, const char *name, const char *value)
+{
+    struct call c = {.f = f, .id = name, .text = value};
+    assert_writes(&c, setting_put);
+}
+
+static const char *setting(struct fixture *f, const char *name) // NULL when it is not there
+{
+    struct call c = {.f = f, .id = name};
+    enum error_code code = read_code(&c, setting_get);
+    assert_true(code == ERR_NONE || code == ERR_NOT_FOUND);
+    return c.value;
+}
+
+static void add_tenant(struct fixture *f, const char *name)
+{
+    struct call c = {.f = f, .tenant = name};
+    assert_writes(&c, tenant_add);
+}
+
+static struct media sample(const char *tenant, const char *id)
+{
+    return (struct media){.id = id,
+                          .tenant = tenant,
+                          .kind = "image",
+                          .status = MEDIA_UPLOADED,
+                          .priority = PRIORITY_NORMAL,
+                          .file_name = "beach.jpg",
+                          .content_type = "image/jpeg",
+                          .format = "JPEG",
+                          .hash = "00",
+                          .blob_key = "k/1.jpg",
+                          .metadata = "{}",
+                          .tags = "[]",
+                          .options = "{\"models\":[\"builtin\"]}",
+                          .event_id = "evt_1",
+                          .size = 10,
+                          .uploaded_ms = 1000,
+                          .updated_ms = 1000};
+}
+
+static void insert_row(struct fixture *f, const struct media *row)
+{
+    struct call c = {.f = f, .row = row};
+    assert_writes(&c, insert);
+}
+
+static void insert_sample(struct fixture *f, const char *tenant, const char *id)
+{
+    struct media row = sample(tenant, id);
+    insert_row(f, &row);
+}
+
+static struct media fetch(struct fixture *f, const char *tenant, const char *id)
+{
+    struct call c = {.f = f, .tenant = tenant, .id = id};
+    assert_reads(&c, get);
+    return c.media;
+}
+
+static void patch_row(struct fixture *f, const char *id, struct media_patch patch)
+{
+    struct call c = {.f = f, .tenant = "default", .id = id, .patch = &patch};
+    assert_writes(&c, update);
+}
+
+static void set_status(struct fixture *f, const char *id, enum media_status status)
+{
+    patch_row(f, id, (struct media_patch){.set_status = true, .status = status});
+}
+
+static struct meta_ledger ledger_of(struct fixture *f, const char *tenant)
+{
+    struct call c = {.f = f, .tenant = tenant};
+    assert_reads(&c, ledger);
+    return c.ledger;
+}
+
+static void assert_closes(struct meta_ledger l)
+{
+    assert_int_equal(l.accepted, l.searchable + l.failed + l.deleted + l.in_flight);
+}
+
+// ---- Tenants.
+
+static void the_default_tenant_is_always_there(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .tenant = "default"};
+    assert_reads(&c, tenant_get);
+    assert_string_equal(c.who.name, "default");
+    assert_string_equal(c.who.slug, "default");
+    assert_true(c.who.created_ms > INT64_C(1600000000000) && c.who.created_ms <= clock_now_ms() + 1000);
+}
+
+static void tenants_are_added_once_and_listed_by_name(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "zebra");
+    add_tenant(f, "acme");
+    add_tenant(f, "acme");
+    struct call c = {.f = f};
+    assert_reads(&c, tenant_list);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(c.tenants[0].name, "acme");
+    assert_string_equal(c.tenants[1].name, "default");
+    assert_string_equal(c.tenants[2].name, "zebra");
+}
+
+static void names_of_tenants_are_checked(void **state)
+{
+    struct fixture *f = *state;
+    char longest[64], too_long[65];
+    memset(longest, 'a', 63), longest[63] = 0;
+    memset(too_long, 'a', 64), too_long[64] = 0;
+    const char *const good[] = {"a", "7", "A.b_c-D", longest};
+    const char *const bad[] = {"", ".a", "-a", "_a", "a b", "a/b", "a\n", "\xc3\xa4", too_long};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        add_tenant(f, good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct call c = {.f = f, .tenant = bad[i]};
+        assert_write_fails(&c, tenant_add, ERR_INVALID_TENANT);
+    }
+    struct call c = {.f = f, .tenant = "nobody"};
+    assert_read_fails(&c, tenant_get, ERR_TENANT_UNKNOWN);
+}
+
+static void slugs_are_short_and_unique(void **state)
+{
+    struct fixture *f = *state;
+    const char *const names[] = {"Acme-Corp", "acme.corp", "ACMECORP", "0...", "0---"};
+    const char *slugs[ARRAY_LEN(names)];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        add_tenant(f, names[i]);
+        struct call c = {.f = f, .tenant = names[i]};
+        assert_reads(&c, tenant_get);
+        slugs[i] = c.who.slug;
+        assert_int_equal(strspn(slugs[i], "abcdefghijklmnopqrstuvwxyz0123456789"), strlen(slugs[i]));
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(slugs[i], slugs[k]);
+    }
+    assert_string_equal(slugs[0], "acmecorp");
+    assert_int_equal(strlen(slugs[1]), strlen("acmecorp") + 8);
+    assert_string_equal(slugs[3], "0");
+}
+
+// ---- Media.
+
+static void a_row_comes_back_as_it_went_in(void **state)
+{
+    struct fixture *f = *state;
+    struct media row = sample("default", "img_1");
+    row.kind = "video";
+    row.priority = PRIORITY_HIGH;
+    row.file_name = "p\xc3\xa4th 'quoted'.jpg";
+    row.thumb_key = "t/1.webp";
+    row.uploaded_by = "ann";
+    row.metadata = "{\"a\":1}";
+    row.tags = "[\"red\"]";
+    row.size = UINT64_C(1) << 40;
+    row.width = 640;
+    row.height = 480;
+    insert_row(f, &row);
+    struct media got = fetch(f, "default", "img_1");
+    assert_string_equal(got.id, row.id);
+    assert_string_equal(got.tenant, row.tenant);
+    assert_string_equal(got.kind, row.kind);
+    assert_int_equal(got.status, row.status);
+    assert_int_equal(got.priority, row.priority);
+    assert_string_equal(got.file_name, row.file_name);
+    assert_string_equal(got.content_type, row.content_type);
+    assert_string_equal(got.format, row.format);
+    assert_string_equal(got.hash, row.hash);
+    assert_string_equal(got.blob_key, row.blob_key);
+    assert_string_equal(got.thumb_key, row.thumb_key);
+    assert_string_equal(got.uploaded_by, row.uploaded_by);
+    assert_string_equal(got.metadata, row.metadata);
+    assert_string_equal(got.tags, row.tags);
+    assert_string_equal(got.options, row.options);
+    assert_string_equal(got.event_id, row.event_id);
+    assert_int_equal(got.size, row.size);
+    assert_int_equal(got.width, row.width);
+    assert_int_equal(got.height, row.height);
+    assert_int_equal(got.uploaded_ms, row.uploaded_ms);
+    assert_int_equal(got.updated_ms, row.updated_ms);
+    assert_int_equal(got.completed_ms, 0);
+    assert_null(got.error_code);
+    assert_null(got.error_message);
+    insert_sample(f, "default", "img_2");
+    assert_null(fetch(f, "default", "img_2").thumb_key);
+    assert_null(fetch(f, "default", "img_2").uploaded_by);
+}
+
+static void an_id_is_taken_once(void **state)
+{
+    struct fixture *f = *state;
+    insert_sample(f, "default", "img_1");
+    struct media row = sample("default", "img_1");
+    struct call c = {.f = f, .row = &row};
+    assert_write_fails(&c, insert, ERR_EXISTS);
+    assert_int_equal(ledger_of(f, "default").accepted, 1);
+    row = sample("nobody", "img_2");
+    assert_write_fails(&c, insert, ERR_TENANT_UNKNOWN);
+}
+
+static void g7_tenants_are_walls(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "other");
+    struct media row = sample("default", "img_1");
+    row.hash = "aa";
+    insert_row(f, &row);
+    patch_row(f, "img_1", (struct media_patch){.set_status = true, .status = MEDIA_FAILED, .error_code = "X"});
+    struct media_patch patch = {.width = 7};
+    struct media_step step = {.step = "preprocessing", .model = "", .status = "running", .attempt = 1, .started_ms = 1};
+    struct call mine = {.f = f, .tenant = "default", .id = "img_1", .step = &step};
+    assert_writes(&mine, step_put);
+    struct media_query query = {.tenant = "other", .limit = 10};
+    struct call c = {.f = f, .tenant = "other", .id = "img_1", .text = "aa", .patch = &patch, .step = &step};
+    c.query = &query;
+    assert_read_fails(&c, get, ERR_NOT_FOUND);
+    assert_read_fails(&c, find_hash, ERR_NOT_FOUND);
+    assert_write_fails(&c, update, ERR_NOT_FOUND);
+    assert_write_fails(&c, reopen, ERR_NOT_FOUND);
+    assert_write_fails(&c, step_put, ERR_NOT_FOUND);
+    assert_reads(&c, list);
+    assert_int_equal(c.count, 0);
+    assert_reads(&c, step_list);
+    assert_int_equal(c.count, 0);
+    assert_writes(&c, delete);
+    assert_int_equal(ledger_of(f, "other").deleted, 0);
+    struct media got = fetch(f, "default", "img_1");
+    assert_int_equal(got.width, 0);
+    assert_int_equal(got.status, MEDIA_FAILED);
+    assert_reads(&mine, step_list);
+    assert_int_equal(mine.count, 1);
+    insert_sample(f, "other", "img_1"); // the same id is free there
+    assert_int_equal(fetch(f, "other", "img_1").status, MEDIA_UPLOADED);
+}
+
+static void g3_a_status_only_moves_forward(void **state)
+{
+    struct fixture *f = *state;
+    for (int from = MEDIA_UPLOADED; from <= MEDIA_DELETING; from++) {
+        for (int to = MEDIA_UPLOADED; to <= MEDIA_DELETING; to++) {
+            char id[32];
+            snprintf(id, sizeof id, "img_%d-%d", from, to);
+            insert_sample(f, "default", id);
+            set_status(f, id, (enum media_status)from);
+            set_status(f, id, (enum media_status)to);
+            assert_int_equal(fetch(f, "default", id).status, from > to ? from : to);
+        }
+    }
+}
+
+static void an_update_changes_what_it_names(void **state)
+{
+    struct fixture *f = *state;
+    insert_sample(f, "default", "img_1");
+    int64_t before = clock_now_ms();
+    patch_row(f, "img_1", (struct media_patch){.width = 3, .height = 4, .thumb_key = "t"});
+    patch_row(f, "img_1", (struct media_patch){0});
+    struct media got = fetch(f, "default", "img_1");
+    assert_int_equal(got.status, MEDIA_UPLOADED);
+    assert_int_equal(got.width, 3);
+    assert_int_equal(got.height, 4);
+    assert_string_equal(got.thumb_key, "t");
+    assert_true(got.updated_ms >= before);
+    assert_int_equal(got.uploaded_ms, 1000);
+    struct media_patch failed = {
+        .set_status = true, .status = MEDIA_FAILED, .error_code = "IO_ERROR", .error_message = "no luck"};
+    patch_row(f, "img_1", failed);
+    got = fetch(f, "default", "img_1");
+    assert_string_equal(got.error_code, "IO_ERROR");
+    assert_string_equal(got.error_message, "no luck");
+    patch_row(f, "img_1", (struct media_patch){.set_status = true, .status = MEDIA_COMPLETED, .completed_ms = 77});
+    patch_row(f, "img_1", failed); // comes too late: a completed item shows no error
+    got = fetch(f, "default", "img_1");
+    assert_int_equal(got.status, MEDIA_COMPLETED);
+    assert_int_equal(got.completed_ms, 77);
+    assert_null(got.error_code);
+    assert_null(got.error_message);
+    struct media_patch none = {0};
+    struct call c = {.f = f, .tenant = "default", .id = "img_0", .patch = &none};
+    assert_write_fails(&c, update, ERR_NOT_FOUND);
+}
+
+static void only_a_failed_item_is_reopened(void **state)
+{
+    struct fixture *f = *state;
+    insert_sample(f, "default", "img_1");
+    struct call c = {.f = f, .tenant = "default", .id = "img_1"};
+    assert_write_fails(&c, reopen, ERR_CONFLICT);
+    patch_row(f, "img_1", (struct media_patch){.set_status = true, .status = MEDIA_FAILED, .error_code = "X"});
+    assert_writes(&c, reopen);
+    struct media got = fetch(f, "default", "img_1");
+    assert_int_equal(got.status, MEDIA_PROCESSING);
+    assert_null(got.error_code);
+    c.id = "img_0";
+    assert_write_fails(&c, reopen, ERR_NOT_FOUND);
+}
+
+static void the_oldest_living_item_of_a_hash_is_found(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"img_1", "img_2", "img_3", "img_4"};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct media row = sample("default", ids[i]);
+        row.hash = i < 3 ? "aa" : "bb";
+        row.uploaded_ms = 100 + (int64_t)i;
+        insert_row(f, &row);
+    }
+    struct call c = {.f = f, .tenant = "default", .text = "aa"};
+    assert_reads(&c, find_hash);
+    assert_string_equal(c.media.id, "img_1");
+    set_status(f, "img_1", MEDIA_FAILED);
+    assert_reads(&c, find_hash);
+    assert_string_equal(c.media.id, "img_2");
+    set_status(f, "img_2", MEDIA_DELETING);
+    assert_reads(&c, find_hash);
+    assert_string_equal(c.media.id, "img_3");
+    set_status(f, "img_3", MEDIA_DELETING);
+    assert_read_fails(&c, find_hash, ERR_NOT_FOUND);
+}
+
+// ---- Lists.
+
+static void insert_many(struct fixture *f, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char id[32], name[32];
+        snprintf(id, sizeof id, "img_%03d", i);
+        snprintf(name, sizeof name, "Photo%d%%.JPG", i % 10);
+        struct media row = sample("default", id);
+        row.file_name = name;
+        row.tags = i % 3 == 0 ? "[\"red\",\"x\"]" : "[\"redder\"]";
+        row.uploaded_ms = 1000 + i / 4; // four share each time
+        insert_row(f, &row);
+    }
+}
+
+static size_t list_count(struct fixture *f, struct media_query query)
+{
+    query.tenant = "default";
+    query.limit = query.limit ? query.limit : 1000;
+    struct call c = {.f = f, .query = &query};
+    assert_reads(&c, list);
+    return c.count;
+}
+
+static void a_list_is_newest_first_and_pages_without_gaps(void **state)
+{
+    struct fixture *f = *state;
+    insert_many(f, 50);
+    struct media_query query = {.tenant = "default", .limit = 7};
+    struct call c = {.f = f, .query = &query};
+    int expected = 49;
+    for (;;) {
+        assert_reads(&c, list);
+        assert_true(c.count <= 7);
+        if (!c.count)
+            break;
+        for (size_t i = 0; i < c.count; i++) {
+            char id[32];
+            snprintf(id, sizeof id, "img_%03d", expected--);
+            assert_string_equal(c.list[i].id, id);
+        }
+        query.before_ms = c.list[c.count - 1].uploaded_ms;
+        query.before_id = c.list[c.count - 1].id;
+    }
+    assert_int_equal(expected, -1);
+}
+
+static void a_list_is_filtered(void **state)
+{
+    struct fixture *f = *state;
+    insert_many(f, 40);
+    set_status(f, "img_007", MEDIA_COMPLETED);
+    set_status(f, "img_008", MEDIA_DELETING);
+    assert_int_equal(list_count(f, (struct media_query){0}), 39);
+    assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_COMPLETED}), 1);
+    assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_UPLOADED}), 38);
+    assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_DELETING}), 0);
+    assert_int_equal(list_count(f, (struct media_query){.tag = "red"}), 14);
+    assert_int_equal(list_count(f, (struct media_query){.tag = "Red"}), 0);
+    assert_int_equal(list_count(f, (struct media_query){.tag = "re"}), 0);
+    assert_int_equal(list_count(f, (struct media_query){.file_name = "pHOTO3"}), 4);
+    assert_int_equal(list_count(f, (struct media_query){.file_name = "%.jpg"}), 39);
+    assert_int_equal(list_count(f, (struct media_query){.file_name = "_"}), 0);
+    assert_int_equal(list_count(f, (struct media_query){.from_ms = 1009}), 4);
+    assert_int_equal(list_count(f, (struct media_query){.to_ms = 1001}), 4);
+    assert_int_equal(list_count(f, (struct media_query){.from_ms = 1001, .to_ms = 1003}), 7);
+    assert_int_equal(list_count(f, (struct media_query){.to_ms = 1003, .before_ms = 1001, .before_id = "img_005"}), 5);
+    assert_int_equal(list_count(f, (struct media_query){.to_ms = 1001, .before_ms = 1003, .before_id = "img_013"}), 4);
+    assert_int_equal(list_count(f, (struct media_query){.limit = 3}), 3);
+}
+
+// ---- Steps.
+
+static void steps_are_kept_by_step_and_model(void **state)
+{
+    struct fixture *f = *state;
+    insert_sample(f, "default", "img_1");
+    const struct media_step steps[] = {
+        {.step = "feature_extraction", .model = "b", .status = "running", .attempt = 1, .started_ms = 30},
+        {.step = "preprocessing", .model = "", .status = "running", .attempt = 1, .started_ms = 10},
+        {.step = "feature_extraction", .model = "a", .status = "running", .attempt = 1, .started_ms = 30},
+        {.step = "preprocessing",
+         .model = "",
+         .status = "completed",
+         .attempt = 2,
+         .started_ms = 50,
+         .duration_ms = 5,
+         .collection = "c",
+         .error_message = "e"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        struct call c = {.f = f, .tenant = "default", .id = "img_1", .step = &steps[i]};
+        assert_writes(&c, step_put);
+    }
+    struct call c = {.f = f, .tenant = "default", .id = "img_1"};
+    assert_reads(&c, step_list);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(c.steps[0].step, "preprocessing");
+    assert_string_equal(c.steps[0].status, "completed");
+    assert_int_equal(c.steps[0].attempt, 2);
+    assert_int_equal(c.steps[0].started_ms, 10);
+    assert_int_equal(c.steps[0].duration_ms, 5);
+    assert_string_equal(c.steps[0].collection, "c");
+    assert_string_equal(c.steps[0].error_message, "e");
+    assert_string_equal(c.steps[1].model, "b");
+    assert_string_equal(c.steps[2].model, "a");
+    assert_null(c.steps[2].collection);
+    assert_null(c.steps[2].error_message);
+    assert_writes(&c, delete);
+    insert_sample(f, "default", "img_1"); // the steps went with the item
+    assert_reads(&c, step_list);
+    assert_int_equal(c.count, 0);
+}
+
+// ---- The ledger.
+
+static void g2_the_ledger_closes_whatever_happens(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "other");
+    unsigned seed = 12345;
+    for (int i = 0; i < 600; i++) {
+        char id[32];
+        seed = seed * 1103515245 + 12345;
+        unsigned dice = seed >> 16;
+        snprintf(id, sizeof id, "img_%u", dice % 50);
+        struct media row = sample(dice & 64 ? "default" : "other", id);
+        struct media_patch patch = {.set_status = true, .status = (enum media_status)(dice / 128 % 5)};
+        struct call c = {.f = f, .tenant = row.tenant, .id = id, .row = &row, .patch = &patch};
+        static meta_tx_fn *const what[] = {insert, update, update, delete, reopen, duplicate};
+        enum error_code code = write_code(&c, what[dice / 1024 % ARRAY_LEN(what)]);
+        assert_true(code == ERR_NONE || code == ERR_NOT_FOUND || code == ERR_EXISTS || code == ERR_CONFLICT);
+        if (i % 20 == 0)
+            assert_closes(ledger_of(f, NULL));
+    }
+    struct meta_ledger mine = ledger_of(f, "default"), others = ledger_of(f, "other"), all = ledger_of(f, NULL);
+    assert_closes(mine);
+    assert_closes(others);
+    assert_closes(all);
+    assert_true(mine.accepted && others.accepted && all.deleted && all.searchable && all.failed && all.in_flight);
+    assert_int_equal(all.accepted, mine.accepted + others.accepted);
+    assert_int_equal(all.duplicates, mine.duplicates + others.duplicates);
+}
+
+static void the_ledger_counts_each_state(void **state)
+{
+    struct fixture *f = *state;
+    static const enum media_status statuses[] = {MEDIA_UPLOADED,  MEDIA_PROCESSING, MEDIA_FAILED,
+                                                 MEDIA_COMPLETED, MEDIA_DELETING,   MEDIA_COMPLETED};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        char id[32];
+        snprintf(id, sizeof id, "img_%zu", i);
+        insert_sample(f, "default", id);
+        set_status(f, id, statuses[i]);
+    }
+    struct call c = {.f = f, .tenant = "default", .id = "img_5"};
+    assert_writes(&c, delete);
+    assert_writes(&c, delete); // is gone: counted once
+    assert_writes(&c, duplicate);
+    struct meta_ledger l = ledger_of(f, "default");
+    assert_int_equal(l.accepted, 6);
+    assert_int_equal(l.searchable, 1);
+    assert_int_equal(l.failed, 1);
+    assert_int_equal(l.in_flight, 3);
+    assert_int_equal(l.deleted, 1);
+    assert_int_equal(l.duplicates, 1);
+    c.tenant = "nobody";
+    assert_read_fails(&c, ledger, ERR_TENANT_UNKNOWN);
+    assert_write_fails(&c, duplicate, ERR_TENANT_UNKNOWN);
+}
+
+// ---- The inbox.
+
+static struct call event_call(struct fixture *f, int attempt)
+{
+    return (struct call){.f = f, .tenant = "prepare", .id = "evt_1", .attempt = attempt};
+}
+
+static void assert_begins(struct fixture *f, int attempt, enum inbox_state inbox, int begun)
+{
+    struct call c = event_call(f, attempt);
+    assert_writes(&c, inbox_begin);
+    assert_int_equal(c.inbox, inbox);
+    if (inbox == INBOX_FRESH)
+        assert_int_equal(c.begun, begun);
+}
+
+static void end_attempt(struct fixture *f, int attempt, bool finished)
+{
+    struct call c = event_call(f, attempt);
+    c.finished = finished;
+    assert_writes(&c, inbox_end);
+}
+
+static void assert_has_ended(struct fixture *f, int attempt)
+{
+    struct call c = event_call(f, attempt);
+    c.finished = true;
+    assert_write_fails(&c, inbox_end, ERR_EXISTS);
+}
+
+static uint64_t open_attempts(struct fixture *f)
+{
+    struct call c = {.f = f};
+    assert_reads(&c, inbox_open);
+    return c.number;
+}
+
+static void g3_a_finished_event_is_done_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    end_attempt(f, 1, true);
+    assert_has_ended(f, 1);
+    assert_has_ended(f, 2);
+    assert_begins(f, 1, INBOX_DONE, 0);
+    assert_begins(f, 2, INBOX_DONE, 0);
+    struct call c = event_call(f, 1);
+    c.tenant = "extract"; // another consumer has its own inbox
+    assert_writes(&c, inbox_begin);
+    assert_int_equal(c.inbox, INBOX_FRESH);
+}
+
+static void g3_an_attempt_ends_once(void **state)
+{
+    struct fixture *f = *state;
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    end_attempt(f, 1, false);
+    assert_has_ended(f, 1);
+    assert_begins(f, 1, INBOX_DONE, 0); // redelivered: was accounted for
+    assert_begins(f, 2, INBOX_FRESH, 1);
+    end_attempt(f, 2, false);
+    assert_begins(f, 1, INBOX_DONE, 0);
+    assert_begins(f, 3, INBOX_FRESH, 1);
+    end_attempt(f, 3, true);
+    assert_begins(f, 4, INBOX_DONE, 0);
+}
+
+static void g5_beginnings_without_end_are_counted_across_a_death(void **state)
+{
+    struct fixture *f = *state;
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    assert_begins(f, 1, INBOX_FRESH, 2);
+    close_store(f);
+    open_store(f);
+    assert_int_equal(open_attempts(f), 1);
+    assert_begins(f, 1, INBOX_FRESH, 3);
+    end_attempt(f, 1, false);
+    assert_begins(f, 2, INBOX_FRESH, 1);
+    assert_int_equal(open_attempts(f), 1);
+    end_attempt(f, 2, true);
+    assert_int_equal(open_attempts(f), 0);
+}
+
+static void a_later_end_closes_earlier_attempts(void **state)
+{
+    struct fixture *f = *state;
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    assert_begins(f, 2, INBOX_FRESH, 1);
+    end_attempt(f, 2, false);
+    assert_begins(f, 1, INBOX_DONE, 0);
+    assert_int_equal(open_attempts(f), 0);
+}
+
+static int begin_and_fail(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct call *c = arg;
+    if (inbox_begin(tx, arg, err) < 0 || c->f->meta.ops->inbox_end(tx, c->tenant, c->id, c->attempt, true, err) < 0)
+        return -1;
+    return error_set(err, ERR_INJECTED, "on purpose");
+}
+
+static void an_end_that_is_rolled_back_has_not_happened(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = event_call(f, 1);
+    assert_write_fails(&c, begin_and_fail, ERR_INJECTED);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+}
+
+static void the_inbox_is_pruned_of_what_ended(void **state)
+{
+    struct fixture *f = *state;
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    struct call c = {.f = f, .ms = clock_now_ms() + 1000};
+    assert_writes(&c, inbox_prune);
+    assert_begins(f, 1, INBOX_FRESH, 2);
+    end_attempt(f, 1, true);
+    c.ms = clock_now_ms() - 60000;
+    assert_writes(&c, inbox_prune);
+    assert_begins(f, 1, INBOX_DONE, 0);
+    c.ms = clock_now_ms() + 1000;
+    assert_writes(&c, inbox_prune);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+}
+
+// ---- Retries and settings.
+
+static void retries_are_taken_when_due_and_once(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f};
+    assert_reads(&c, retry_next);
+    assert_true(c.ms == INT64_MAX);
+    static const int64_t times[] = {300, 100, 200, 100};
+    static const char values[][4] = {"a\0a", "b\0b", "c\0c", "d\0d"};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        struct meta_retry retry = {
+            .not_before_ms = times[i], .topic = "t", .key = i ? "k" : NULL, .value = values[i], .value_len = 3};
+        c.retry = &retry;
+        assert_writes(&c, retry_put);
+    }
+    assert_reads(&c, retry_next);
+    assert_int_equal(c.ms, 100);
+    assert_reads(&c, retry_count);
+    assert_int_equal(c.number, 4);
+    c.ms = 99, c.limit = 10;
+    assert_writes(&c, retry_take);
+    assert_int_equal(c.count, 0);
+    c.ms = 250, c.limit = 2;
+    assert_writes(&c, retry_take);
+    assert_int_equal(c.count, 2);
+    assert_memory_equal(c.retries[0].value, "b\0b", 3);
+    assert_memory_equal(c.retries[1].value, "d\0d", 3);
+    assert_int_equal(c.retries[0].value_len, 3);
+    assert_int_equal(c.retries[0].not_before_ms, 100);
+    assert_string_equal(c.retries[0].topic, "t");
+    assert_string_equal(c.retries[0].key, "k");
+    assert_true(c.retries[0].id != c.retries[1].id);
+    c.ms = 300, c.limit = 10;
+    assert_writes(&c, retry_take);
+    assert_int_equal(c.count, 2);
+    assert_memory_equal(c.retries[0].value, "c\0c", 3);
+    assert_null(c.retries[1].key);
+    assert_writes(&c, retry_take);
+    assert_int_equal(c.count, 0);
+}
+
+static int take_and_fail(struct meta_tx *tx, void *arg, struct error *err)
+{
+    return retry_take(tx, arg, err) < 0 ? -1 : error_set(err, ERR_INJECTED, "on purpose");
+}
+
+static void a_retry_taken_in_vain_is_there_again(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_retry retry = {.not_before_ms = 1, .topic = "t", .key = "k", .value = "", .value_len = 0};
+    struct call c = {.f = f, .retry = &retry};
+    assert_writes(&c, retry_put);
+    c.ms = 5, c.limit = 5;
+    assert_write_fails(&c, take_and_fail, ERR_INJECTED);
+    assert_writes(&c, retry_take);
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.retries[0].value_len, 0);
+}
+
+static void settings_are_put_and_replaced(void **state)
+{
+    struct fixture *f = *state;
+    assert_null(setting(f, "a"));
+    put_setting(f, "a", "1");
+    put_setting(f, "a", "2");
+    put_setting(f, "b", "");
+    assert_string_equal(setting(f, "a"), "2");
+    assert_string_equal(setting(f, "b"), "");
+    close_store(f);
+    open_store(f);
+    assert_string_equal(setting(f, "a"), "2");
+}
+
+// ---- Transactions.
+
+static int fail_after_writing(struct meta_tx *tx, void *arg, struct error *err)
+{
+    if (setting_put(tx, arg, err) < 0)
+        return -1;
+    error_set(err, ERR_EXTRACTION_TIMEOUT, "my very own words");
+    err->outage = true;
+    return -1;
+}
+
+static void an_error_is_returned_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .id = "a", .text = "1"};
+    struct error err = {0};
+    assert_int_equal(f->meta.ops->write(f->meta.state, META_SYNCED, fail_after_writing, &c, &err), -1);
+    assert_int_equal(err.code, ERR_EXTRACTION_TIMEOUT);
+    assert_string_equal(err.message, "my very own words");
+    assert_true(err.outage);
+    assert_null(setting(f, "a"));
+    assert_int_equal(f->meta.ops->write(f->meta.state, META_SYNCED, fail_after_writing, &c, NULL), -1);
+}
+
+static void writes_fail_in_a_read(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .id = "a", .text = "1"};
+    assert_int_not_equal(read_code(&c, setting_put), ERR_NONE);
+    assert_null(setting(f, "a"));
+}
+
+// Holds the writer until it is let go, so that what is submitted meanwhile makes one group.
+struct gate {
+    sem_t entered, go;
+};
+
+static int hold(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct gate *gate = arg;
+    sem_post(&gate->entered);
+    while (sem_wait(&gate->go) < 0)
+        ;
+    return 0;
+}
+
+struct tally {
+    atomic_int ok, failed;
+    enum error_code last;
+};
+
+static void count_done(void *arg, const struct error *err)
+{
+    struct tally *tally = arg;
+    if (err)
+        tally->last = err->code;
+    atomic_fetch_add(err ? &tally->failed : &tally->ok, 1);
+}
+
+static void ignore_done(void *arg, const struct error *err)
+{
+}
+
+static void gate_close(struct fixture *f, struct gate *gate)
+{
+    sem_init(&gate->entered, 0, 0);
+    sem_init(&gate->go, 0, 0);
+    f->meta.ops->write_async(f->meta.state, META_RELAXED, hold, gate, ignore_done, NULL);
+    while (sem_wait(&gate->entered) < 0)
+        ;
+}
+
+static void a_failing_function_does_not_touch_its_neighbours(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 100 };
+    struct call calls[COUNT];
+    char names[COUNT][16];
+    struct tally good = {0}, bad = {0};
+    struct gate gate;
+    gate_close(f, &gate);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "n%d", i);
+        calls[i] = (struct call){.f = f, .id = names[i], .text = "1"};
+        bool fails = i % 3 == 1;
+        f->meta.ops->write_async(f->meta.state, i % 2 ? META_SYNCED : META_RELAXED,
+                                 fails ? fail_after_writing : setting_put, &calls[i], count_done, fails ? &bad : &good);
+    }
+    sem_post(&gate.go);
+    put_setting(f, "last", "1"); // in order: everything before it is done
+    assert_int_equal(good.ok, 67);
+    assert_int_equal(good.failed, 0);
+    assert_int_equal(bad.ok, 0);
+    assert_int_equal(bad.failed, 33);
+    assert_int_equal(bad.last, ERR_EXTRACTION_TIMEOUT);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(setting(f, names[i]) != NULL, i % 3 != 1);
+}
+
+static void an_async_write_is_told_exactly_once_also_at_close(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 3000 }; // more than the queue holds
+    struct tally tally = {0};
+    struct call c = {.f = f, .id = "a", .text = "1"}, failing = {.f = f, .id = "b", .text = "1"};
+    for (int i = 0; i < COUNT; i++)
+        f->meta.ops->write_async(f->meta.state, META_RELAXED, i % 10 ? setting_put : fail_after_writing,
+                                 i % 10 ? &c : &failing, count_done, &tally);
+    close_store(f);
+    assert_int_equal(tally.ok, COUNT - COUNT / 10);
+    assert_int_equal(tally.failed, COUNT / 10);
+    open_store(f);
+    assert_string_equal(setting(f, "a"), "1");
+    assert_null(setting(f, "b"));
+}
+
+struct chain {
+    struct call call;
+    struct tally *tally;
+    int left;
+};
+
+static void submit_next(void *arg, const struct error *err)
+{
+    struct chain *chain = arg;
+    count_done(chain->tally, err);
+    if (chain->left-- > 0)
+        chain->call.f->meta.ops->write_async(chain->call.f->meta.state, META_RELAXED, setting_put, &chain->call,
+                                             submit_next, chain);
+}
+
+static void a_done_may_submit_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct tally tally = {0};
+    struct chain chain = {.call = {.f = f, .id = "a", .text = "1"}, .tally = &tally, .left = 50};
+    submit_next(&chain, NULL);
+    close_store(f);
+    assert_int_equal(tally.ok, 51);
+}
+
+// ---- Threads.
+
+enum { WRITERS = 8, WRITES = 250 };
+
+struct worker {
+    struct fixture *f;
+    int number;
+    int errors;
+};
+
+// Adds one to the setting "sum": a lost update would be seen.
+static int add_one(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct worker *w = arg;
+    const struct meta_ops *ops = w->f->meta.ops;
+    _cleanup_arena_ struct arena arena = {0};
+    const char *value = "0";
+    char next[32];
+    struct error missing;
+    if (ops->setting_get(tx, &arena, "sum", &value, &missing) < 0 && missing.code != ERR_NOT_FOUND)
+        return error_copy(err, &missing);
+    snprintf(next, sizeof next, "%ld", atol(value) + 1);
+    return ops->setting_put(tx, "sum", next, err);
+}
+
+static int read_own(struct meta_tx *tx, void *arg, struct error *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    const char *value;
+    struct worker *w = arg;
+    return w->f->meta.ops->setting_get(tx, &arena, "sum", &value, err);
+}
+
+static void *write_much(void *arg)
+{
+    struct worker *w = arg;
+    const struct meta *meta = &w->f->meta;
+    for (int i = 0; i < WRITES; i++) {
+        enum meta_durability durability = i % 5 ? META_RELAXED : META_SYNCED;
+        w->errors += meta->ops->write(meta->state, durability, add_one, w, NULL) != 0;
+        if (i % 10 == 0)
+            w->errors += meta->ops->read(meta->state, read_own, w, NULL) != 0;
+    }
+    return NULL;
+}
+
+static void many_threads_write_without_losing_an_update(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t threads[WRITERS];
+    struct worker workers[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        workers[i] = (struct worker){.f = f, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_much, &workers[i]), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(workers[i].errors, 0);
+    }
+    assert_int_equal(atol(setting(f, "sum")), WRITERS * WRITES);
+}
+
+static void a_read_sees_what_was_written_before_it(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 200; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        put_setting(f, "n", text);
+        assert_string_equal(setting(f, "n"), text);
+    }
+}
+
+static int read_twice(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct call *c = arg;
+    if (setting_get(tx, arg, err) < 0)
+        return -1;
+    const char *before = c->value;
+    struct call other = {.f = c->f, .id = c->id, .text = "new"};
+    if (c->f->meta.ops->write(c->f->meta.state, META_RELAXED, setting_put, &other, err) < 0)
+        return -1;
+    if (setting_get(tx, arg, err) < 0)
+        return -1;
+    return strcmp(before, c->value) == 0 ? 0 : error_set(err, ERR_CONFLICT, "the snapshot moved");
+}
+
+static void a_read_is_one_snapshot(void **state)
+{
+    struct fixture *f = *state;
+    put_setting(f, "a", "old");
+    struct call c = {.f = f, .id = "a"};
+    assert_reads(&c, read_twice);
+    assert_string_equal(c.value, "old");
+    assert_string_equal(setting(f, "a"), "new");
+}
+
+// ---- G1: what was answered survives the death of the process. The child is this program again.
+
+static int put_number(struct meta_tx *tx, void *arg, struct error *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "n%d", *(const int *)arg);
+    return backend->ops->setting_put(tx, name, "1", err);
+}
+
+struct reporter {
+    void *state;
+    enum meta_durability durability;
+    atomic_int *next;
+};
+
+static void *write_and_report(void *arg)
+{
+    struct reporter *r = arg;
+    for (;;) {
+        int number = atomic_fetch_add(r->next, 1);
+        if (backend->ops->write(r->state, r->durability, put_number, &number, NULL) < 0 ||
+            write(STDOUT_FILENO, &number, sizeof number) != sizeof number)
+            _exit(1);
+    }
+}
+
+static int child_main(const char *location, enum meta_durability durability, int from)
+{
+    void *state;
+    atomic_int next = from;
+    if (backend->ops->open(location, &state, NULL) < 0)
+        return 1;
+    struct reporter reporter = {state, durability, &next};
+    pthread_t thread;
+    for (int i = 0; i < 3; i++)
+        if (pthread_create(&thread, NULL, write_and_report, &reporter) != 0)
+            return 1;
+    write_and_report(&reporter);
+    return 0;
+}
+
+static pid_t start_child(const struct fixture *f, enum meta_durability durability, int from, int *out)
+{
+    int pipes[2];
+    char which[16], synced[16], first[16];
+    snprintf(which, sizeof which, "%d", (int)(backend - backends));
+    snprintf(synced, sizeof synced, "%d", (int)durability);
+    snprintf(first, sizeof first, "%d", from);
+    assert_int_equal(pipe(pipes), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(pipes[1], STDOUT_FILENO);
+        close(pipes[0]);
+        close(pipes[1]);
+        execl("/proc/self/exe", "child", "--child", which, f->location, synced, first, (char *)NULL);
+        _exit(127);
+    }
+    close(pipes[1]);
+    *out = pipes[0];
+    return pid;
+}
+
+// Lets a child write, kills it, and checks what it had reported. Returns the number after the highest.
+static int kill_one(struct fixture *f, enum meta_durability durability, int from)
+{
+    static int reported[1 << 20];
+    int out, count = 0, highest = from;
+    unsigned char dice;
+    assert_int_equal(getrandom(&dice, 1, 0), 1);
+    pid_t pid = start_child(f, durability, from, &out);
+    for (int number; count < 1 << 20 && read(out, &number, sizeof number) == sizeof number;) {
+        reported[count++] = number;
+        if (count == 1 + dice)
+            kill(pid, SIGKILL); // and read on: what is in the pipe was answered
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(out);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_true(count > dice);
+    open_store(f);
+    for (int i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n%d", reported[i]);
+        if (!setting(f, name))
+            fail_msg("number %d was answered and is lost", reported[i]);
+        highest = reported[i] > highest ? reported[i] : highest;
+    }
+    close_store(f);
+    return highest + 16; // beyond those that were under way
+}
+
+static void g1_a_killed_process_loses_nothing_that_was_answered(void **state)
+{
+    struct fixture *f = *state;
+    close_store(f);
+    int from = 0;
+    for (int round = 0; round < 6; round++)
+        from = kill_one(f, META_SYNCED, from);
+    for (int round = 0; round < 3; round++)
+        from = kill_one(f, META_RELAXED, from);
+}
+
+// ----
+
+static int run(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(the_default_tenant_is_always_there),
+        T(tenants_are_added_once_and_listed_by_name),
+        T(names_of_tenants_are_checked),
+        T(slugs_are_short_and_unique),
+        T(a_row_comes_back_as_it_went_in),
+        T(an_id_is_taken_once),
+        T(g7_tenants_are_walls),
+        T(g3_a_status_only_moves_forward),
+        T(an_update_changes_what_it_names),
+        T(only_a_failed_item_is_reopened),
+        T(the_oldest_living_item_of_a_hash_is_found),
+        T(a_list_is_newest_first_and_pages_without_gaps),
+        T(a_list_is_filtered),
+        T(steps_are_kept_by_step_and_model),
+        T(g2_the_ledger_closes_whatever_happens),
+        T(the_ledger_counts_each_state),
+        T(g3_a_finished_event_is_done_for_ever),
+        T(g3_an_attempt_ends_once),
+        T(g5_beginnings_without_end_are_counted_across_a_death),
+        T(a_later_end_closes_earlier_attempts),
+        T(an_end_that_is_rolled_back_has_not_happened),
+        T(the_inbox_is_pruned_of_what_ended),
+        T(retries_are_taken_when_due_and_once),
+        T(a_retry_taken_in_vain_is_there_again),
+        T(settings_are_put_and_replaced),
+        T(an_error_is_returned_as_it_is),
+        T(writes_fail_in_a_read),
+        T(a_failing_function_does_not_touch_its_neighbours),
+        T(an_async_write_is_told_exactly_once_also_at_close),
+        T(a_done_may_submit_the_next),
+        T(many_threads_write_without_losing_an_update),
+        T(a_read_sees_what_was_written_before_it),
+        T(a_read_is_one_snapshot),
+        T(g1_a_killed_process_loses_nothing_that_was_answered),
+    };
+    return cmocka_run_group_tests_name(backend->ops->name, tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 6 && strcmp(argv[1], "--child") == 0) {
+        backend = &backends[atoi(argv[2])];
+        return child_main(argv[3], (enum meta_durability)atoi(argv[4]), atoi(argv[5]));
+    }
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+        backend = &backends[i];
+        failed += run();
+    }
+    return failed != 0;
+}
