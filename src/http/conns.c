@@ -287,7 +287,7 @@ int conns_new(unsigned max_connections, unsigned idle_timeout_s, struct http_con
     pthread_cond_init(&c->changed, NULL);
     c->list.prev = c->list.next = &c->list;
     c->max = max_connections ? max_connections : 1;
-    c->patience_us = 2 * (int64_t)idle_timeout_s * 1000000;
+    c->patience_us = idle_timeout_s ? 2 * (int64_t)idle_timeout_s * 1000000 : INT64_MAX / 2; // 0: no timeout at all
     c->listen_fd = -1;
     int rc = pthread_create(&c->keeper, NULL, keeper, c);
     if (rc != 0) {

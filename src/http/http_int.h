@@ -146,7 +146,5 @@ void conns_free(struct http_conns *conns);           // after MHD_stop_daemon; t
 
 // ---- server.c
 void *server_ctx(const struct http_server *server);
-bool server_draining(const struct http_server *server);
-const struct http_config *server_config(const struct http_server *server);
 
 #endif

@@ -141,7 +141,9 @@ static int header_line(struct multipart *mp, const char *line, struct error *err
         _cleanup_free_ char *name = NULL, *file = NULL;
         if (parameter(value, "name", &name) < 0 || parameter(value, "filename", &file) < 0)
             return error_set(err, ERR_INVALID, "The form has a part with a malformed Content-Disposition");
-        mp->field = name ? js_utf8(name, strlen(name)) : NULL;
+        if (!name || !*name)
+            return error_set(err, ERR_INVALID, "The form has a part without a field name");
+        mp->field = js_utf8(name, strlen(name));
         mp->file_name = file ? js_utf8(file, strlen(file)) : NULL;
     } else if (len == 12 && strncasecmp(line, "content-type", len) == 0) {
         if (strncasecmp(value, "multipart/", 10) == 0)
@@ -166,8 +168,8 @@ static int headers_parse(struct multipart *mp, struct error *err)
         if (header_line(mp, p, err) != 0)
             return -1;
     }
-    if (!mp->field || !*mp->field)
-        return error_set(err, ERR_INVALID, "The form has a part without a field name");
+    if (!mp->field)
+        return error_set(err, ERR_INVALID, "The form has a part without Content-Disposition");
     return 0;
 }
 

@@ -75,7 +75,7 @@ const char *http_percent_decode(struct arena *arena, const char *text, size_t le
 
 static struct node *child(struct http_router *router, struct node *parent, const char *text, size_t len)
 {
-    bool parameter = len >= 2 && text[0] == '{' && text[len - 1] == '}';
+    bool parameter = text[0] == '{';
     for (struct node *n = parent->children; n; n = n->next)
         if (parameter ? !n->literal : n->literal && strlen(n->literal) == len && memcmp(n->literal, text, len) == 0)
             return n;
@@ -97,6 +97,8 @@ static int add(struct http_router *router, const struct http_route *route, struc
         size_t len = strcspn(++p, "/");
         if (len == 0 || ++depth > HTTP_MAX_SEGMENTS)
             return error_set(err, ERR_INTERNAL, "The route %s has an empty segment or too many", route->pattern);
+        if ((p[0] == '{') != (p[len - 1] == '}') || (p[0] == '{' && len < 3))
+            return error_set(err, ERR_INTERNAL, "The route %s has a malformed parameter", route->pattern);
         if (p[0] == '{')
             ending->names[ending->count++] = arena_memdup(&router->arena, p + 1, len - 2);
         node = child(router, node, p, len);

@@ -40,16 +40,6 @@ void *server_ctx(const struct http_server *server)
     return server->config.ctx;
 }
 
-bool server_draining(const struct http_server *server)
-{
-    return server->draining;
-}
-
-const struct http_config *server_config(const struct http_server *server)
-{
-    return &server->config;
-}
-
 // ---- a request's way through libmicrohttpd
 
 static int admit(struct http_request *req, struct error *err)

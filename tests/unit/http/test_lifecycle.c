@@ -97,7 +97,7 @@ static void test_connection_limit(void **state)
         assert_int_equal(client_read(fds[i], false, &r), 0);
         reply_free(&r);
     }
-    assert_int_equal(w->done, 2);
+    wait_until(&w->done, 2);
     char byte;
     assert_int_equal(recv(fds[2], &byte, 1, MSG_DONTWAIT), -1); // waits for a place
     close(fds[0]);
@@ -115,11 +115,14 @@ static void test_silent_clients_are_closed(void **state)
     world_start(w);
     static const char *const starts[] = {"", "GET /quick",
                                          "POST /form HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nhalf"};
+    int fds[3];
     for (int i = 0; i < 3; i++) {
-        int fd = client_connect(w);
-        client_puts(fd, starts[i]);
-        assert_true(client_closed(fd));
-        close(fd);
+        fds[i] = client_connect(w);
+        client_puts(fds[i], starts[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_true(client_closed(fds[i]));
+        close(fds[i]);
     }
     assert_int_equal(w->begun, 1);
     wait_until(&w->aborted, 1);
@@ -131,17 +134,21 @@ static void test_dripping_clients_are_closed(void **state)
     w->config.idle_timeout_s = 1;
     world_start(w);
     static const char *const starts[] = {"GET /", "POST /form HTTP/1.1\r\nHost: t\r\nContent-Length: 9999\r\n\r\n"};
+    int fds[2];
+    bool over[2] = {false, false};
     for (int i = 0; i < 2; i++) {
-        int fd = client_connect(w);
+        fds[i] = client_connect(w);
+        client_puts(fds[i], starts[i]);
+    }
+    for (int drops = 0; drops < 200 && !(over[0] && over[1]); drops++) { // each within the idle timeout
         char byte;
-        bool over = false;
-        client_puts(fd, starts[i]);
-        for (int drops = 0; drops < 200 && !over; drops++) { // each within the idle timeout
-            clock_sleep_ms(150);
-            over = send(fd, "x", 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
-        }
-        assert_true(over);
-        close(fd);
+        clock_sleep_ms(150);
+        for (int i = 0; i < 2; i++)
+            over[i] |= send(fds[i], "x", 1, MSG_NOSIGNAL) != 1 || recv(fds[i], &byte, 1, MSG_DONTWAIT) == 0;
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_true(over[i]);
+        close(fds[i]);
     }
     wait_until(&w->aborted, 1);
 }

@@ -110,6 +110,9 @@ static void test_bad_forms(void **state)
         {"--XYZ\r\n\r\n1" END, ERR_INVALID},
         {"--XYZ\r\nContent-Disposition: form-data\r\n\r\n1" END, ERR_INVALID},
         {NAMED("") "1" END, ERR_INVALID},
+        {"--XYZ\r\nContent-Disposition: form-data; filename=a\r\nContent-Disposition: form-data; "
+         "filename=b\r\n\r\n1" END,
+         ERR_INVALID},
         {"--XYZ\r\nContent-Disposition: attachment; name=a\r\n\r\n1" END, ERR_INVALID},
         {"--XYZ\r\nContent-Disposition: form-data; name=\"a\r\n\r\n1" END, ERR_INVALID},
         {"--XYZ\r\nContent-Disposition: form-data; name=\"a\"b\r\n\r\n1" END, ERR_INVALID},

@@ -118,6 +118,11 @@ static void test_bad_tables(void **state)
     assert_int_equal(router_new(twice, &router, &err), -1);
     assert_int_equal(err.code, ERR_INTERNAL);
     assert_int_equal(router_new(empty, &router, &err), -1);
+    static const char *const malformed[] = {"/{a", "/a}", "/{}", "/{"};
+    for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
+        struct http_route routes_bad[] = {{.method = "GET", .pattern = malformed[i]}, {0}};
+        assert_int_equal(router_new(routes_bad, &router, &err), -1);
+    }
 }
 
 int main(void)
