@@ -191,7 +191,7 @@ static bool is_choice(const struct option *o, const char *value)
     size_t len = strlen(value);
     for (const char *p = o->choices; p; p = strchr(p, '|')) {
         p += *p == '|';
-        if (len && strncmp(p, value, len) == 0 && (p[len] == '|' || !p[len]))
+        if (len && strcspn(p, "|") == len && strncmp(p, value, len) == 0)
             return true;
     }
     return false;
