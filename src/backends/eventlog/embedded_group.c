@@ -95,7 +95,7 @@ static void share_out(struct el_group *group, struct el_group_topic *gt, size_t 
 
 void el_group_rebalance(struct el_log *log, struct el_group *group)
 {
-    group->epoch++;
+    group->epoch = ++log->epoch;
     refresh_topics(log, group);
     for (size_t i = 0; i < group->topic_count; i++)
         share_out(group, &group->topics[i], i);

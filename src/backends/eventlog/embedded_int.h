@@ -71,7 +71,7 @@ struct el_group_topic {
 struct el_group {
     struct el_group *next;
     char *name;
-    int32_t epoch; // counts rebalances
+    int32_t epoch; // of the last rebalance
     struct elog_consumer *members;
     struct el_group_topic *topics;
     size_t topic_count;
@@ -87,6 +87,7 @@ struct el_log {
     size_t topic_count;
     struct el_group *groups;
     size_t waiting; // consumers that wait in poll
+    int32_t epoch;  // counts the rebalances of all groups, so that no group ever meets an epoch again
 
     struct el_partition *touched_by_group, *touched_by_function; // the writer's thread only
 };
