@@ -230,6 +230,8 @@ static int id_check(const char *id, struct error *err)
 
 static int points_check(const struct collection *c, const struct index_point *points, size_t count, struct error *err)
 {
+    if (count > VECFILE_BODY_MAX / vecfile_record_size(c->dimension, 1, 0))
+        return error_set(err, ERR_INVALID, "A batch takes at most %d MiB", VECFILE_BODY_MAX >> 20);
     for (size_t i = 0; i < count; i++)
         if (id_check(points[i].id, err) < 0 || vector_check(points[i].vector, c->dimension, points[i].id, err) < 0)
             return -1;

@@ -129,7 +129,7 @@ int frame_seal(struct buf *frame, size_t operations, struct error *err)
     memcpy(frame->data, frame_magic, sizeof frame_magic);
     put32(frame->data + 4, (uint32_t)operations);
     put64(frame->data + 8, body);
-    put32(frame->data + 24, crc32c(frame->data + VECFILE_FRAME_HEADER, body));
+    put32(frame->data + 24, crc32c(frame->data + VECFILE_FRAME_HEADER, frame->len - VECFILE_FRAME_HEADER));
     return 0;
 }
 
@@ -324,6 +324,12 @@ static const char *look(struct reader *r, uint64_t offset, size_t len, struct er
     return r->window.data;
 }
 
+// With the zeros behind the body.
+static uint64_t padded(uint64_t body)
+{
+    return (body + 7) / 8 * 8;
+}
+
 static bool frame_header_read(const char *header, struct frame_info *out)
 {
     if (memcmp(header, frame_magic, sizeof frame_magic) != 0 || get32(header + 28) != crc32c(header, 28))
@@ -347,13 +353,13 @@ static int frame_read(struct reader *r, struct frame_info *info, const char **bo
         return -1;
     if (!frame_header_read(header, info))
         return 0;
-    if (r->size - r->at - VECFILE_FRAME_HEADER < (info->body + 7) / 8 * 8)
+    if (r->size - r->at - VECFILE_FRAME_HEADER < padded(info->body))
         return 0;
-    const char *frame = look(r, r->at, VECFILE_FRAME_HEADER + info->body, err);
+    const char *frame = look(r, r->at, VECFILE_FRAME_HEADER + padded(info->body), err);
     if (!frame)
         return -1;
     *body = frame + VECFILE_FRAME_HEADER;
-    return crc32c(*body, info->body) == info->body_crc;
+    return crc32c(*body, padded(info->body)) == info->body_crc;
 }
 
 // Whether a frame behind r->at claims that more than what lies before r->at was durable: 1, 0, or -1.
@@ -437,7 +443,7 @@ static int frame_apply(struct reader *r, const struct frame_info *info, const ch
         return corrupt(r, r->at, "a batch with more than its operations", err);
     r->synced = info->synced > r->synced ? info->synced : r->synced;
     bool mark = info->operations == 0 && info->synced == r->at;
-    r->at += VECFILE_FRAME_HEADER + (info->body + 7) / 8 * 8;
+    r->at += VECFILE_FRAME_HEADER + padded(info->body);
     r->clean = mark ? r->at : 0;
     return 0;
 }

@@ -2,8 +2,8 @@
 // The file of one collection: a header, then frames, only ever appended. All numbers little-endian.
 //
 //   header   "DLVECTOR" · version u32 · dimension u32 · 0 u32 ×3 · CRC-32C of the 28 bytes before
-//   frame    "FRAM" · operations u32 · body length u64 · synced u64 · CRC of the body u32 · CRC of the 28 bytes
-//            before u32 · body · zeros up to a multiple of eight
+//   frame    "FRAM" · operations u32 · body length u64 · synced u64 · CRC-32C of all behind the frame's header u32
+//            · CRC-32C of the 28 bytes before u32 · body · zeros up to a multiple of eight
 //   body     operations: op u8 · id length u8 · terms u16 · id · [terms: path u64, value u64, kind u8] · [floats]
 //
 // A frame is a batch: it is applied whole, or not there. `synced` says up to where the file was known to be
