@@ -13,19 +13,18 @@
 #include "base/clock.h"
 #include "base/js.h"
 #include "events/event.h"
+#include "events/message.h"
 #include "events/number.h"
 #include "events/scan.h"
 
 enum {
-    MESSAGE_MAX = 16 << 20,
-    VALUES_FREE = 1 << 20, // messages up to this size cannot hold too many values
-    VALUES_MAX = 1 << 18,
     DIMENSION_MAX = 1 << 16,
     TENANT_MAX = 63,
     ATTEMPTS_MAX = 1000,
     KEY_MAX = 256,
 };
-static const int64_t TIME_END = 253402300800000; // the year 10000
+static const int64_t TIME_END = 100000000000000;   // in the year 5138
+static const int64_t DURATION_MAX = 1000000000000; // 32 years
 static const int64_t BACKOFF_MAX = 24 * 60 * 60 * 1000;
 
 // Where the vector was cut out, if it was.
@@ -140,8 +139,8 @@ static json_t *get_array(struct reader *r, const json_t *object, const char *con
     return json_is_array(value) ? value : NULL;
 }
 
-// RFC 3339, or a number: seconds since 1970, or milliseconds where that would be after the year 5000. Times outside of
-// 1970 … 9999 (an unset DateTime is written as year 1) count as not said.
+// RFC 3339, or a number: seconds since 1970, or milliseconds where seconds would be beyond TIME_END. Times outside of
+// 1970 … TIME_END (an unset DateTime is written as year 1) count as not said.
 static int64_t get_time(struct reader *r, const json_t *object, const char *const *names)
 {
     const char *name;
@@ -257,9 +256,8 @@ static const char *last_part(const char *path)
 // Takes a member of the type wanted out of the metadata; what has another type is the client's and stays.
 static int take_int(json_t *metadata, const char *key)
 {
-    const json_t *value = json_object_get(metadata, key);
-    json_int_t number = json_integer_value(value);
-    if (number <= 0 || number > INT32_MAX)
+    double number = json_number_value(json_object_get(metadata, key));
+    if (number < 1 || number > INT32_MAX || number != floor(number))
         return 0;
     json_object_del(metadata, key);
     return (int)number;
@@ -372,12 +370,14 @@ static void read_indexing(struct reader *r, struct event *ev)
     out->priority = priority_of(r);
     if (!ev->timestamp_ms)
         ev->timestamp_ms = out->extracted_ms;
+    if (!out->extracted_ms)
+        out->extracted_ms = ev->timestamp_ms;
 }
 
 // Seconds, as the flat form has them, in milliseconds.
 static int64_t get_seconds(struct reader *r, const json_t *object, const char *const *names)
 {
-    return (int64_t)(get_number(r, object, names, 0, 1e9) * 1000 + 0.5);
+    return (int64_t)(get_number(r, object, names, 0, (double)DURATION_MAX / 1000) * 1000 + 0.5);
 }
 
 static void read_step(struct reader *r, const json_t *item, struct event_completed_step *out)
@@ -386,7 +386,7 @@ static void read_step(struct reader *r, const json_t *item, struct event_complet
         fail(r, "processingSteps", "must hold objects only");
     out->step = need_text(r, item, NAMES("step"));
     out->status = get_text(r, item, NAMES("status"));
-    out->duration_ms = get_int(r, item, NAMES("duration", "durationMs"), (int64_t)1 << 53);
+    out->duration_ms = get_int(r, item, NAMES("duration", "durationMs"), DURATION_MAX);
     out->model = get_text(r, item, NAMES("modelName", "model"));
     out->collection = get_text(r, item, NAMES("collectionName"));
     if (!out->status)
@@ -428,12 +428,14 @@ static void read_completed(struct reader *r, struct event *ev)
     if (!list)
         read_metrics(r, out);
     if (find(r->body, NAMES("totalProcessingTime"), &name))
-        out->total_ms = get_int(r, r->body, NAMES("totalProcessingTime"), (int64_t)1 << 53);
+        out->total_ms = get_int(r, r->body, NAMES("totalProcessingTime"), DURATION_MAX);
     else
         out->total_ms = get_seconds(r, r->body, NAMES("processingTime"));
     out->searchable_ms = get_time(r, r->body, NAMES("searchableAfter", "completedAt"));
     if (!ev->timestamp_ms)
         ev->timestamp_ms = out->searchable_ms;
+    if (!out->searchable_ms)
+        out->searchable_ms = ev->timestamp_ms;
 }
 
 static void read_failed(struct reader *r, struct event *ev)
@@ -606,22 +608,6 @@ static void read_event(struct reader *r, enum event_topic topic, const char *fal
 
 // ---- the message ----
 
-static json_t *parse(const char *text, size_t len, struct error *err)
-{
-    struct error why;
-    if (len > VALUES_FREE && scan_values(text, len) > VALUES_MAX) {
-        error_set(err, ERR_EVENT_INVALID, "The event holds more than %d values", VALUES_MAX);
-        return NULL;
-    }
-    json_t *root = js_parse(text, len, &why);
-    if (!root || !json_is_object(root)) {
-        error_set(err, ERR_EVENT_INVALID, "%s", root ? "The event is no JSON object" : why.message);
-        json_decref(root);
-        return NULL;
-    }
-    return root;
-}
-
 static void open_body(struct reader *r, json_t *root)
 {
     json_t *data = js_obj(root, "data");
@@ -644,7 +630,7 @@ static json_t *parse_without_vector(const char *text, size_t len, struct reader 
     buf_puts(&rest, "[]");
     if (buf_append(&rest, text + span.end, len - span.end) < 0)
         return NULL;
-    _cleanup_json_ json_t *root = parse(rest.data, rest.len, NULL);
+    _cleanup_json_ json_t *root = message_parse(rest.data, rest.len, NULL);
     if (root)
         open_body(r, root);
     if (!root || !cut_fits(r)) {
@@ -659,15 +645,13 @@ int event_decode(enum event_topic topic, const void *data, size_t len, const cha
 {
     if (!payloads[topic])
         return error_set(err, ERR_UNSUPPORTED, "Records of %s are the original's bytes", event_topic_name(topic));
-    if (len > MESSAGE_MAX)
-        return error_set(err, ERR_EVENT_INVALID, "The event has %zu bytes, more than %d", len, MESSAGE_MAX);
     struct reader r = {.arena = arena, .err = err};
     struct event ev = {0};
     _cleanup_json_ json_t *parsed = NULL;
-    if (topic == TOPIC_VECTORS_INDEXING)
+    if (topic == TOPIC_VECTORS_INDEXING && len <= MESSAGE_MAX)
         parsed = parse_without_vector(data, len, &r);
     if (!parsed)
-        parsed = parse(data, len, err);
+        parsed = message_parse(data, len, err);
     if (!parsed)
         return -1;
     open_body(&r, parsed);

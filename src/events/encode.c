@@ -9,9 +9,8 @@
 #include "base/clock.h"
 #include "base/js.h"
 #include "events/event.h"
+#include "events/message.h"
 #include "events/writer.h"
-
-enum { MESSAGE_MAX = 16 << 20 };
 
 struct encoder {
     struct writer w;
@@ -115,10 +114,11 @@ static void put_priority(struct encoder *e, const char *priority)
 static void put_retry_policy(struct encoder *e)
 {
     const struct event *ev = e->ev;
-    if (ev->max_attempts <= 0)
+    if (ev->max_attempts <= 0 && ev->attempt <= 1 && ev->backoff_ms <= 0)
         return;
     writer_object(&e->w, "retryPolicy");
-    writer_int(&e->w, "maxAttempts", ev->max_attempts);
+    if (ev->max_attempts > 0)
+        writer_int(&e->w, "maxAttempts", ev->max_attempts);
     if (ev->backoff_ms > 0)
         writer_int(&e->w, "backoffMs", ev->backoff_ms);
     writer_int(&e->w, "currentAttempt", ev->attempt > 0 ? ev->attempt : 1);
@@ -350,7 +350,10 @@ static void put_message(struct encoder *e)
     writer_bool(&e->w, "fromMe", message->from_me);
     writer_text(&e->w, "messageType", message->type);
     writer_text(&e->w, "content", message->content);
-    writer_int(&e->w, "timestamp", e->ev->timestamp_ms / 1000);
+    if (e->ev->timestamp_ms % 1000)
+        writer_real(&e->w, "timestamp", (double)e->ev->timestamp_ms / 1000);
+    else
+        writer_int(&e->w, "timestamp", e->ev->timestamp_ms / 1000);
     writer_json(&e->w, "metadata", message->metadata);
 }
 

@@ -145,7 +145,7 @@ struct event {
 int event_decode(enum event_topic topic, const void *data, size_t len, const char *fallback_id, struct arena *arena,
                  struct event *out, json_t **root, struct error *err);
 
-// Appends the event as JSON to `out`, which is as before on failure. `retryPolicy` is written when max_attempts is set;
+// Appends the event as JSON to `out`, which is as before on failure. `retryPolicy` is written when it says anything;
 // messages are always flat. What the chosen form has no place for stands in additional members (see schemas/), so
 // that every form reads back to the same event.
 int event_encode(const struct event *event, struct event_format format, struct buf *out, struct error *err);

@@ -107,7 +107,6 @@ static inline void fixture_full(enum event_topic topic, struct event *ev)
                                                      .action_count = ARRAY_LEN(fixture_actions),
                                                      .requested_ms = fixture_ms - 3};
     if (topic == TOPIC_MESSAGES) {
-        ev->timestamp_ms = (int64_t)FIXTURE_TIME_BASE * 1000; // this form counts in seconds
         ev->message = (struct event_message){.id = "msg_abc123",
                                              .from_me = true,
                                              .type = "text",

@@ -326,6 +326,16 @@ static void filter_payload_is_whole(void **state)
     assert_non_null(js_obj(d.ev.indexing.metadata, "deep"));
 }
 
+static void integers_beyond_64_bits_are_no_trouble(void **state)
+{
+    _cleanup_decoded_ struct decoded d = {0};
+    read_ok(&d, TOPIC_IMAGES_UPLOADED,
+            "{\"imageId\":\"img_1\",\"filePath\":\"/p\",\"sequence\":18446744073709551615,\"fileSize\":7,"
+            "\"metadata\":{\"width\":5}}");
+    assert_int_equal(d.ev.image_uploaded.size, 7);
+    assert_int_equal(d.ev.image_uploaded.width, 5);
+}
+
 // ---- refusals ----
 
 static void what_is_missing_is_named(void **state)
@@ -572,6 +582,7 @@ int main(void)
         cmocka_unit_test(times),
         cmocka_unit_test(errors_in_either_form),
         cmocka_unit_test(filter_payload_is_whole),
+        cmocka_unit_test(integers_beyond_64_bits_are_no_trouble),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(wrong_types_are_named),
         cmocka_unit_test(bad_vectors),

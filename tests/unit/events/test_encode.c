@@ -205,6 +205,17 @@ static void without_a_time_it_is_now(void **state)
     assert_int_equal(strlen(js_str(root, "timestamp", "")), 24);
 }
 
+static void messages_count_in_seconds(void **state)
+{
+    struct event ev;
+    fixture_bare(TOPIC_MESSAGES, &ev);
+    ev.timestamp_ms = 1705234567000;
+    _cleanup_json_ json_t *whole = written(&ev, envelope);
+    assert_true(json_is_integer(json_object_get(whole, "timestamp")));
+    assert_int_equal(js_int(whole, "timestamp", 0), 1705234567);
+    assert_null(json_object_get(whole, "data"));
+}
+
 static void bad_utf8_is_mended(void **state)
 {
     struct event ev;
@@ -291,6 +302,7 @@ int main(void)
         cmocka_unit_test(ids_lose_their_prefix_only_when_bare),
         cmocka_unit_test(frames_and_videos_come_back_bare),
         cmocka_unit_test(without_a_time_it_is_now),
+        cmocka_unit_test(messages_count_in_seconds),
         cmocka_unit_test(bad_utf8_is_mended),
         cmocka_unit_test(what_cannot_be_written),
         cmocka_unit_test(a_full_buffer_stays_as_it_was),

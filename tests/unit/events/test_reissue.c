@@ -27,9 +27,9 @@ static void policy_is_replaced_in_place(void **state)
 {
     becomes(
         "{ \"eventId\": \"x\", \"a\": 1.10e2, \"retryPolicy\": {\"maxAttempts\": 9, \"backoffMs\": 5, \"own\": 0.1},"
-        "\"z\": 12345678901234567 }",
+        "\"z\": 18446744073709551615 }",
         "{ \"eventId\": \"x\", \"a\": 1.10e2, \"retryPolicy\": "
-        "{\"maxAttempts\":3,\"backoffMs\":5,\"own\":0.1,\"currentAttempt\":2},\"z\": 12345678901234567 }");
+        "{\"maxAttempts\":3,\"backoffMs\":5,\"own\":0.1,\"currentAttempt\":2},\"z\": 18446744073709551615 }");
 }
 
 static void what_is_missing_is_put_in_front(void **state)
