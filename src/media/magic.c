@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/js.h"
 
 static const struct media_kind kinds[FORMAT_COUNT] = {
     [FORMAT_JPEG] = {FORMAT_JPEG, "JPEG", "image/jpeg", "jpg"},
@@ -171,12 +172,16 @@ static const char *refused_bmff(const uint8_t *data, size_t len)
     return "an MP4 video";
 }
 
-static bool is_printable_text(const uint8_t *data, size_t len)
+// UTF-8 (the last character may be cut off) without control characters other than those of texts.
+static bool is_text(const uint8_t *data, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        if ((data[i] < 0x20 && !strchr("\t\n\v\f\r\x1b", data[i])) || data[i] == 0 || data[i] == 0x7f)
+        if (data[i] == 0 || data[i] == 0x7f || (data[i] < 0x20 && !strchr("\t\n\v\f\r\x1b", data[i])))
             return false;
-    return true;
+    for (size_t cut = 0; cut < 4 && cut < len; cut++)
+        if (js_utf8_valid((const char *)data, len - cut))
+            return true;
+    return false;
 }
 
 static const char *refused_text(const uint8_t *data, size_t len)
@@ -184,7 +189,7 @@ static const char *refused_text(const uint8_t *data, size_t len)
     if (HAS(0, "\xff\xfe") || HAS(0, "\xfe\xff"))
         return "a text file";
     size_t skip = HAS(0, "\xef\xbb\xbf") ? 3 : 0;
-    if (!is_printable_text(data, len < MAGIC_BYTES ? len : MAGIC_BYTES))
+    if (!is_text(data, len < MAGIC_BYTES ? len : MAGIC_BYTES))
         return NULL;
     char head[MAGIC_BYTES + 1];
     size_t count = len - skip < MAGIC_BYTES ? len - skip : MAGIC_BYTES;

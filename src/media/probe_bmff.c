@@ -6,7 +6,7 @@
 
 #include "media/probe_int.h"
 
-enum { BOX, LARGE_BOX, META_DONE, DATA_DONE, MAX_PROPERTIES = 256 };
+enum { BOX, LARGE_BOX, META_DONE, DATA_DONE, MAX_PROPERTIES = 256, MAX_PADDING = 63 };
 
 // A piece of the kept `meta`; reading behind its end gives zeros and sets `bad`.
 struct cursor {
@@ -82,6 +82,12 @@ static uint32_t primary_item(struct cursor meta)
     return (uint32_t)take(&pitm, version == 0 ? 2 : 4);
 }
 
+// A tile or another item that is coded in blocks may be padded to their size.
+static uint64_t unpadded(uint32_t edge)
+{
+    return edge > MAX_PADDING ? edge - MAX_PADDING : 1;
+}
+
 // Every size in the file is held against the limits; the primary item's is the picture's.
 static int read_size(struct probe *p, struct cursor meta, struct error *err)
 {
@@ -99,7 +105,7 @@ static int read_size(struct probe *p, struct cursor meta, struct error *err)
         height[i] = (uint32_t)take(&body, 4);
         if (body.bad || width[i] == 0 || height[i] == 0)
             return probe_corrupt(p, err, "it has no width or no height");
-        if (probe_check_size(p, width[i], height[i], err))
+        if (probe_check_size(p, unpadded(width[i]), unpadded(height[i]), err))
             return -1;
         is_size[i] = true;
     }

@@ -1,10 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Orientation: see orient.h. Each of the eight is a walk over the input from one of its corners, across or down first.
-#include "media/orient.h"
+// Fitting decoded pixels: see fit.h.
+#include "media/fit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+int fit_edge(int edge, int longer, int max_edge)
+{
+    if (longer <= max_edge)
+        return edge;
+    int64_t scaled = ((int64_t)edge * max_edge * 2 + longer) / (2 * (int64_t)longer);
+    return scaled > 0 ? (int)scaled : 1;
+}
+
+void fit_box(struct pixels *px, int width, int height, int max_edge)
+{
+    int longer = width > height ? width : height;
+    width = fit_edge(width, longer, max_edge);
+    height = fit_edge(height, longer, max_edge);
+    if (px->width == width && px->height == height)
+        return;
+    struct pixels scaled;
+    pixels_resize(px, width, height, &scaled);
+    pixels_free(px);
+    *px = scaled;
+}
+
+// Each of the eight is a walk over the input from one of its corners, across or down first.
 void orient(struct pixels *px, int orientation)
 {
     static const struct {
