@@ -142,6 +142,10 @@ static int check(const struct search_options *o, int argc, char **argv, struct e
 {
     if ((argc > 1) + (o->id != NULL) + (o->vector != NULL) != 1)
         return error_set(err, ERR_USAGE, "Search with one of these: FILE, --id ID, --vector FILE");
+    json_t *filter = NULL;
+    if (o->filter && read_filter(o->filter, &filter, err) < 0)
+        return -1;
+    json_decref(filter);
     struct stat st;
     if (argc > 1 && stat(argv[1], &st) < 0)
         return error_errno(err, ERR_IO, errno, "%.200s cannot be read", argv[1]);
