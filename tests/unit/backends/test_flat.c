@@ -147,9 +147,8 @@ static void expect_open_fails(struct fixture *f, struct error *err)
 
 static int try_put(struct fixture *f, const char *id, size_t dimension, size_t which, struct error *err)
 {
-    float *vector = calloc(dimension, sizeof *vector);
+    _cleanup_free_ float *vector = calloc(dimension, sizeof *vector);
     vector[which % dimension] = 1;
-    _cleanup_free_ float *freed = vector;
     return index_flat.upsert(f->index, "c", &(struct index_point){.id = id, .vector = vector}, 1, err);
 }
 
