@@ -20,7 +20,7 @@
 enum {
     DIMENSION_MAX = 1 << 16,
     TENANT_MAX = 63,
-    ATTEMPTS_MAX = 1000,
+    ATTEMPTS_MAX = 1000000,
     KEY_MAX = 256,
 };
 static const int64_t TIME_END = 100000000000000;   // in the year 5138

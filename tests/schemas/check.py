@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the events that the program writes against schemas/*.json, schemas/openapi.yaml against OpenAPI 3.1, and the
-server's table of routes against the paths: check.py SOURCE_ROOT WRITE_EVENTS_PROGRAM
+"""Holds the events that the codec writes against schemas/*.json, schemas/openapi.yaml against OpenAPI 3.1, the server's
+table of routes against the paths, and a running server's answers and events against both:
+check.py SOURCE_ROOT WRITE_EVENTS_PROGRAM DEEPLENS_PROGRAM
 
 Needs what requirements.txt pins; where that is missing, makes a virtual environment in the cache folder once.
 """
@@ -14,6 +15,8 @@ import pathlib
 import re
 import subprocess
 import sys
+
+sys.dont_write_bytecode = True
 
 HERE = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
@@ -69,42 +72,66 @@ def without(event, path):
     return event if target.pop(path[-1], None) is not None else None
 
 
-def check_events(root, lines):
-    from jsonschema import Draft202012Validator as Validator
-    problems, checked, refused = [], 0, 0
-    schemas = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in root.glob("schemas/*.json")}
-    for schema in schemas.values():
-        Validator.check_schema(schema)
-    for line in lines:
-        item = json.loads(line)
-        schema, event = schemas[item["topic"]], item["event"]
-        form = {"$ref": f"#/$defs/{item['form']}", "$defs": schema["$defs"]}
-        exact = Validator(strict(copy.deepcopy(form)) if item["strict"] else form)
-        for error in list(exact.iter_errors(event)) + list(Validator(schema).iter_errors(event)):
-            problems.append(f"{item['topic']} ({item['form']}): {error.json_path}: {error.message[:300]}")
-        checked += 1
-        # A schema that lets everything pass proves nothing: without what the reader insists on, it must refuse.
+class Events:
+    """The schemas of all topics."""
+
+    def __init__(self, root):
+        from jsonschema import Draft202012Validator
+        self.validator = Draft202012Validator
+        self.schemas = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in root.glob("schemas/*.json")}
+        for schema in self.schemas.values():
+            Draft202012Validator.check_schema(schema)
+
+    def form(self, topic, form):
+        schema = self.schemas[topic]
+        form = form if form in schema["$defs"] else "flat"  # messages have no envelope
+        return {"$ref": f"#/$defs/{form}", "$defs": schema["$defs"]}
+
+    def wrong(self, topic, form, event, named=True):
+        """What is wrong with the event; `named`: also each member that the schema does not name."""
+        exact = self.form(topic, form)
+        exact = self.validator(strict(copy.deepcopy(exact)) if named else exact)
+        errors = list(exact.iter_errors(event)) + list(self.validator(self.schemas[topic]).iter_errors(event))
+        return [f"{topic} ({form}): {error.json_path}: {error.message[:300]}" for error in errors]
+
+    def spoilt(self, topic, form, event):
+        """A schema that lets everything pass proves nothing: without what the reader insists on, it must refuse."""
+        problems, count = [], 0
         for key in ("imageId", "videoId", "messageId"):
             for path in ([key], ["data", key]):
                 less = without(event, path)
-                if less is not None:
-                    refused += 1
-                    if Validator(form).is_valid(less):
-                        problems.append(f"{item['topic']}: passes without {'.'.join(path)}")
+                if less is None:
+                    continue
+                count += 1
+                if self.validator(self.form(topic, form)).is_valid(less):
+                    problems.append(f"{topic}: passes without {'.'.join(path)}")
+        return problems, count
+
+
+def check_events(root, events, lines):
+    problems, refused = [], 0
+    for line in lines:
+        item = json.loads(line)
+        problems += events.wrong(item["topic"], item["form"], item["event"], item["strict"])
+        more, count = events.spoilt(item["topic"], item["form"], item["event"])
+        problems += more
+        refused += count
     topics = set(re.findall(r'^TOPIC\(\w+, "([^"]+)"', (root / "src/events/catalogue.def").read_text(), re.M))
-    if topics != set(schemas):
-        problems.append(f"topics without a schema, or the reverse: {sorted(topics ^ set(schemas))}")
-    print(f"events: {checked} held against {len(schemas)} schemas, {refused} spoilt ones refused")
-    return problems if checked and refused else problems + ["no event was checked"]
+    if topics != set(events.schemas):
+        problems.append(f"topics without a schema, or the reverse: {sorted(topics ^ set(events.schemas))}")
+    print(f"events: {len(lines)} held against {len(events.schemas)} schemas, {refused} spoilt ones refused")
+    return problems if lines and refused else problems + ["no event was checked"]
 
 
-def check_openapi(root):
-    import yaml
+def operations(document):
+    return {(method.upper(), path) for path, item in document["paths"].items() for method in item
+            if method in ("get", "post", "put", "delete", "patch")}
+
+
+def check_openapi(root, document):
     from openapi_spec_validator import OpenAPIV31SpecValidator
-    document = yaml.safe_load((root / "schemas/openapi.yaml").read_text(encoding="utf-8"))
     problems = [f"openapi.yaml: {error.message[:300]}" for error in OpenAPIV31SpecValidator(document).iter_errors()]
-    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item
-                 if method in ("get", "post", "put", "delete", "patch")}
+    described = operations(document)
     table = (root / "src/api/routes.c").read_text(encoding="utf-8")
     routes = set(re.findall(r'\.method = "(\w+)",\s*\.pattern = "([^"]+)"', table))
     for method, path in sorted(described ^ routes):
@@ -113,16 +140,35 @@ def check_openapi(root):
     return problems if routes else problems + ["no route was found"]
 
 
+def check_live(program, document, events):
+    import live
+
+    def check_event(topic, form, event):
+        return [] if topic == "deeplens.processing.deadletter" else events.wrong(topic, form, event)
+    problems, asked, seen = live.check(program, document, check_event)
+    problems += [f"{method} {path} was not asked" for method, path in sorted(operations(document) - asked)]
+    expected = {("deeplens." + topic, form) for form in ("envelope", "flat") for topic in (
+        "images.uploaded", "features.extraction", "vectors.indexing", "processing.completed", "images.maintenance")}
+    expected.add(("deeplens.processing.failed", "envelope"))
+    problems += [f"no {form} event was seen on {topic}" for topic, form in expected - seen]
+    print(f"live: {len(asked)} operations asked, events seen on {len({topic for topic, _ in seen})} topics")
+    return problems
+
+
 def main():
     if not pinned():
         python = venv_python()
         if pathlib.Path(sys.executable) == python:
             sys.exit("the environment lacks what requirements.txt pins")
         os.execv(python, [python, __file__, *sys.argv[1:]])
+    import yaml
     root = pathlib.Path(sys.argv[1])
+    document = yaml.safe_load((root / "schemas/openapi.yaml").read_text(encoding="utf-8"))
+    events = Events(root)
     lines = subprocess.run([sys.argv[2]], check=True, stdout=subprocess.PIPE).stdout.decode().splitlines()
-    problems = check_events(root, lines) + check_openapi(root)
-    for problem in problems:
+    problems = check_events(root, events, lines) + check_openapi(root, document)
+    problems += check_live(sys.argv[3], document, events)
+    for problem in sorted(set(problems)):
         print("FAIL", problem)
     sys.exit(1 if problems else 0)
 

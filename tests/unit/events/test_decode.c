@@ -368,7 +368,7 @@ static void wrong_types_are_named(void **state)
         {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"modelName\":1", "modelName"},
         {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"expectedDimension\":\"512\"", "expectedDimension"},
         {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"extractionParams\":{\"normalize\":1}", "normalize"},
-        {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"retryPolicy\":{\"maxAttempts\":1001}", "maxAttempts"},
+        {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"retryPolicy\":{\"maxAttempts\":1000001}", "maxAttempts"},
         {TOPIC_FEATURES_EXTRACTION, "\"imagePath\":\"/p\",\"retryPolicy\":3", "retryPolicy"},
         {TOPIC_PROCESSING_COMPLETED, "\"processingSteps\":{}", "processingSteps"},
         {TOPIC_PROCESSING_COMPLETED, "\"processingSteps\":[7]", "processingSteps"},

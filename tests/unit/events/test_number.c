@@ -201,7 +201,8 @@ static void the_locale_does_not_matter(void **state)
     bool found = false;
     for (size_t i = 0; i < ARRAY_LEN(commas) && !found; i++)
         found = setlocale(LC_NUMERIC, commas[i]) != NULL;
-    print_message("decimal point here: %s\n", localeconv()->decimal_point);
+    if (!found) // said as skipped: this machine has no locale that writes 1,5
+        skip();
     double value;
     shown_as(1.5e-30, "1.5e-30");
     shown_as(0.1 + 0.2, "0.30000000000000004");
