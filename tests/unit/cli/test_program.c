@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/js.h"
 #include "fake_server.h"
 #include "scratch.h"
@@ -28,6 +29,8 @@ struct rig {
     char folder[PATH_MAX];
     char server_flag[96];
     unsigned uploads;
+    unsigned interrupt_at; // SIGINT goes to `child` while this upload runs; 0: never
+    pid_t child;
     bool ledger_open; // it does not close
     char upload_target[8192];
     char *search_body;
@@ -123,6 +126,10 @@ static void handle(void *ctx, const struct fake_request *q, struct fake_answer *
         body =
             strdup(text ? "{\"code\":\"UNSUPPORTED_MEDIA\",\"detail\":\"This is text\"}" : "{\"imageId\":\"img_1\"}");
         r->uploads += !text;
+        if (r->interrupt_at && r->uploads == r->interrupt_at) {
+            kill(r->child, SIGINT);
+            clock_sleep_ms(200); // the upload is still running when the signal is handled
+        }
     } else {
         body = answer_for(r, q, a);
     }
@@ -187,6 +194,7 @@ static pid_t start(struct rig *r, const char *input, const char *const *words)
     posix_spawn_file_actions_addopen(&files, 2, inside(r, "err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_int_equal(posix_spawn(&pid, program, &files, NULL, argv, env), 0);
     posix_spawn_file_actions_destroy(&files);
+    r->child = pid;
     return pid;
 }
 
@@ -207,8 +215,8 @@ static int finish(struct rig *r, pid_t pid)
 
 static void says(const char *text, const char *part)
 {
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
+    if (!text || !strstr(text, part))
+        fail_msg("\"%s\" does not say \"%s\"", text ? text : "nothing", part);
 }
 
 static void version_and_help(void **state)
@@ -318,6 +326,32 @@ static void upload_takes_stdin(void **state)
     assert_int_equal(
         finish(r, start(r, input, (const char *const[]){"upload", "-", "--name", "in.jpg", r->server_flag, NULL})), 0);
     assert_string_equal(r->upload_target, "/api/v1/images/upload?fileName=in.jpg");
+}
+
+static void an_interrupted_upload_goes_on_where_it_was(void **state)
+{
+    enum { PICTURES = 12 };
+    struct rig *r = *state;
+    for (int i = 0; i < PICTURES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "pics/%d.jpg", i);
+        scratch_write(r->folder, name, "picture");
+    }
+    r->interrupt_at = 3;
+    assert_int_equal(RUN(r, "upload", inside(r, "pics"), r->server_flag, "--jobs", "2", "--json"), 130);
+    _cleanup_json_ json_t *first = js_parse(r->out, strlen(r->out), NULL);
+    int64_t uploaded = js_int(first, "uploaded", -1);
+    assert_true(js_bool(first, "interrupted", false));
+    assert_true(uploaded >= 3 && uploaded < PICTURES);
+    assert_int_equal(js_int(first, "refused", -1), 0); // what ran has ended
+    assert_int_equal(js_int(first, "notTried", -1), PICTURES - uploaded);
+    assert_int_equal(r->uploads, uploaded);
+    r->interrupt_at = 0;
+    assert_int_equal(RUN(r, "upload", inside(r, "pics"), r->server_flag, "--json"), 0);
+    _cleanup_json_ json_t *second = js_parse(r->out, strlen(r->out), NULL);
+    assert_int_equal(js_int(second, "resumed", -1), uploaded);
+    assert_int_equal(js_int(second, "uploaded", -1), PICTURES - uploaded);
+    assert_int_equal(r->uploads, PICTURES);
 }
 
 static void upload_of_nothing_readable_fails(void **state)
@@ -541,6 +575,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(uploads_report_and_go_on, setup, teardown),
         cmocka_unit_test_setup_teardown(upload_says_everything_in_its_query, setup, teardown),
         cmocka_unit_test_setup_teardown(upload_takes_stdin, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_interrupted_upload_goes_on_where_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(upload_of_nothing_readable_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(search_shows_hits_in_every_form, setup, teardown),
         cmocka_unit_test_setup_teardown(the_page_is_whole_and_escaped, setup, teardown),
