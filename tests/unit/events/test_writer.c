@@ -43,8 +43,8 @@ static void any_json_is_copied(void **state)
         "{}",
         "[]",
         "null",
-        "{\"a\":[1,-2,3.5,true,false,null,{\"b\":{}}],\"\\\"k\\\\\\n\":"
-        "\"\\u0001\\u001f\\t\\r\\n\xc3\xa9\xf0\x9f\x98\x80\"}",
+        "{\"a\":[1,-2,3.5,true,false,null,{\"b\":{}}]}",
+        "{\"\\\"k\\\\\\n\":\"\\u0001\\u001f\\t\\r\\n\xc3\xa9\xf0\x9f\x98\x80\"}",
         "[9223372036854775807,-9223372036854775808,1e308,-1e-308,0.1]",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
