@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract of the eventlog port (ports/eventlog.h), run on every back end. A new back end adds a line to
-// `backends`; tests of transactions run on those with ELOG_TRANSACTIONAL.
+// The contract of the eventlog port (ports/eventlog.h), run on every back end, plain and under both
+// wrappers. A new back end adds a line to `backends`; tests of transactions run on those with ELOG_TRANSACTIONAL.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +16,11 @@
 #include <sys/wait.h>
 
 #include "backends/eventlog/eventlog_embedded.h"
+#include "backends/fault.h"
 #include "backends/meta/meta_sqlite.h"
+#include "backends/trace.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "place.h"
 #include "ports/eventlog.h"
 
@@ -30,7 +33,17 @@ static const struct backend {
     {&elog_embedded, &meta_sqlite, "meta.db", ""},
 };
 static const struct backend *backend; // under test
-static const struct elog_ops *ops;
+static const struct elog_ops *ops;    // its functions, wrapped or not
+
+static const struct variant {
+    const char *name, *trace, *fault;
+} variants[] = {
+    {"plain", "", ""},
+    {"traced", "eventlog", ""},
+    // A rule that never comes to pass, so that the wrapper's functions are in the way.
+    {"faulty", "", "eventlog.publish:IO_ERROR@1000000000"},
+};
+static const struct variant *variant;
 
 enum { BATCH = 512, LONG_MS = 60000, SHORT_MS = 20, NO_LIMIT = 64 << 20 };
 
@@ -49,8 +62,11 @@ static void open_log(struct fixture *f)
     struct error err = {0};
     f->meta.ops = backend->meta;
     if (f->meta.ops->open(f->meta_location, &f->meta.state, &err) < 0 ||
-        ops->open(backend->location, &f->meta, &f->log, &err) < 0)
+        backend->ops->open(backend->location, &f->meta, &f->log, &err) < 0)
         fail_msg("open: %s", err.message);
+    assert_int_equal(trace_setup(variant->trace, &err), 0);
+    assert_int_equal(fault_setup(variant->fault, &err), 0);
+    ops = trace_wrap_eventlog(fault_wrap_eventlog((struct eventlog){backend->ops, f->log})).ops;
 }
 
 static void close_log(struct fixture *f)
@@ -1108,20 +1124,23 @@ static int run(void)
         T(g4_a_group_that_changes_misses_nothing),
         T(g1_published_records_survive_a_kill),
     };
-    return cmocka_run_group_tests_name(ops->name, tests, NULL, NULL);
+    char name[64];
+    snprintf(name, sizeof name, "%s, %s", backend->ops->name, variant->name);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)
 {
-    int failed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
-        backend = &backends[i];
+    if (argc == 4 && strcmp(argv[1], "--child") == 0) {
+        backend = &backends[atoi(argv[2])];
         ops = backend->ops;
-        if (argc == 4 && strcmp(argv[1], "--child") == 0) {
-            if (i == (size_t)atoi(argv[2]))
-                return child_main(argv[3]);
-            continue;
-        }
+        return child_main(argv[3]);
+    }
+    int failed = 0;
+    log_setup(LOG_OFF, false);
+    for (size_t i = 0; i < ARRAY_LEN(backends) * ARRAY_LEN(variants); i++) {
+        backend = &backends[i / ARRAY_LEN(variants)];
+        variant = &variants[i % ARRAY_LEN(variants)];
         failed += run();
     }
     return failed != 0;

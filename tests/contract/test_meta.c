@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract of the meta port (ports/meta.h), run on every back end. A new back end adds a line to `backends`.
+// The contract of the meta port (ports/meta.h), run on every back end, plain and under both wrappers. A new back end
+// adds a line to `backends`.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,9 +16,11 @@
 #include <sys/random.h>
 #include <sys/wait.h>
 
+#include "backends/fault.h"
 #include "backends/meta/meta_sqlite.h"
+#include "backends/trace.h"
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/log.h"
 #include "place.h"
 #include "ports/meta.h"
 
@@ -28,6 +31,16 @@ static const struct backend {
     {&meta_sqlite, "meta.db"},
 };
 static const struct backend *backend; // under test
+
+static const struct variant {
+    const char *name, *trace, *fault;
+} variants[] = {
+    {"plain", "", ""},
+    {"traced", "meta", ""},
+    // A rule that never comes to pass, so that the wrapper's functions are in the way.
+    {"faulty", "", "meta.write:IO_ERROR@1000000000"},
+};
+static const struct variant *variant;
 
 struct fixture {
     char dir[PLACE_MAX];
@@ -42,6 +55,9 @@ static void open_store(struct fixture *f)
     f->meta.ops = backend->ops;
     if (f->meta.ops->open(f->location, &f->meta.state, &err) < 0)
         fail_msg("open: %s", err.message);
+    assert_int_equal(trace_setup(variant->trace, &err), 0);
+    assert_int_equal(fault_setup(variant->fault, &err), 0);
+    f->meta = trace_wrap_meta(fault_wrap_meta(f->meta));
 }
 
 static void close_store(struct fixture *f)
@@ -1235,7 +1251,9 @@ static int run(void)
         T(a_read_is_one_snapshot),
         T(g1_a_killed_process_loses_nothing_that_was_answered),
     };
-    return cmocka_run_group_tests_name(backend->ops->name, tests, NULL, NULL);
+    char name[64];
+    snprintf(name, sizeof name, "%s, %s", backend->ops->name, variant->name);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)
@@ -1245,8 +1263,10 @@ int main(int argc, char **argv)
         return child_main(argv[3], (enum meta_durability)atoi(argv[4]), atoi(argv[5]));
     }
     int failed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
-        backend = &backends[i];
+    log_setup(LOG_OFF, false);
+    for (size_t i = 0; i < ARRAY_LEN(backends) * ARRAY_LEN(variants); i++) {
+        backend = &backends[i / ARRAY_LEN(variants)];
+        variant = &variants[i % ARRAY_LEN(variants)];
         failed += run();
     }
     return failed != 0;

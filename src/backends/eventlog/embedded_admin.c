@@ -5,7 +5,7 @@
 #include "backends/eventlog/embedded_int.h"
 #include "base/clock.h"
 
-enum { PARTITIONS_MAX = 1024, PEEK_MAX = 10000 };
+enum { PARTITIONS_MAX = 1024, PEEK_MAX = 10000, PEEK_BYTES = 64 << 20 };
 
 // ---- Creating.
 
@@ -245,8 +245,11 @@ static int read_peek(struct meta_tx *tx, void *arg, struct error *err)
         return -1;
     peek->records = arena_alloc(peek->arena, peek->limit * sizeof *peek->records);
     int rc = 0;
-    while (peek->count < peek->limit && (rc = sq_next(tx, stmt, err)) > 0)
+    size_t bytes = 0;
+    while (peek->count < peek->limit && bytes < PEEK_BYTES && (rc = sq_next(tx, stmt, err)) > 0) {
+        bytes += el_row_bytes(stmt);
         peek->records[peek->count++] = *el_decode(peek->arena, stmt, peek->topic, peek->partition, 0);
+    }
     return rc < 0 ? -1 : 0;
 }
 

@@ -6,8 +6,6 @@
 
 #include "backends/meta/sqlite_int.h"
 
-enum { BUSY_MS = 5000 }; // only a foreign process (a shell, a backup) makes anybody wait
-
 // What a transaction cannot survive: SQLite may have rolled it back already.
 static bool dooms(int primary)
 {
@@ -70,7 +68,7 @@ int sq_conn_error(struct sq_conn *conn, int rc, const char *doing, struct error 
 static int setup(struct sq_conn *conn, bool writable, struct error *err)
 {
     sqlite3_extended_result_codes(conn->sql, 1);
-    sqlite3_busy_timeout(conn->sql, BUSY_MS);
+    sqlite3_busy_timeout(conn->sql, SQ_BUSY_MS); // only a foreign process (a shell) makes anybody wait
     if (!writable)
         return sq_conn_script(conn, "PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;", err);
     return sq_conn_script(conn,

@@ -24,7 +24,7 @@
 #define SQ_TX_MAGIC UINT32_C(0x53715478)
 #define SQ_DB_MAGIC UINT32_C(0x53714462)
 
-enum { SQ_STATEMENTS_MAX = 256, SQ_READERS = 8, SQ_GROUP_MAX = 256, SQ_QUEUE_MAX = 1024 };
+enum { SQ_STATEMENTS_MAX = 256, SQ_READERS = 8, SQ_GROUP_MAX = 256, SQ_QUEUE_MAX = 1024, SQ_BUSY_MS = 5000 };
 
 struct sq_db;
 
@@ -147,6 +147,7 @@ struct sq_writer {
     bool started;
     const struct sq_hooks *hooks; // the thread's own
     void *hooks_arg;
+    bool wrote;                 // the group under way, so far as it was committed
     bool full;                  // PRAGMA synchronous is FULL
     int64_t unsynced_since_us;  // when the oldest commit that is not yet on the disk was made; 0: all are
     int64_t last_commit_us;     //

@@ -107,7 +107,7 @@ int sq_media_find_hash(struct meta_tx *tx, struct arena *arena, const char *tena
 #define LIST_FILTER                                                                                                    \
     " AND uploaded_ms >= ?2 AND (uploaded_ms, id) < (?3, ?4)"                                                          \
     " AND (?5 IS NULL OR instr(lower(file_name), lower(?5)) > 0)"                                                      \
-    " AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?6))"                                     \
+    " AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(iif(json_valid(tags), tags, '[]')) WHERE value = ?6))"        \
     " ORDER BY uploaded_ms DESC, id DESC LIMIT ?7"
 
 // A growing array of rows in an arena.

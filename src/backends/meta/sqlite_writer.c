@@ -16,8 +16,8 @@
 // before it moves pages from it, so it does not break the order either.
 //
 // Checkpoints are made here, between two groups: PASSIVE every CHECKPOINT_PAGES; RESTART when the WAL got long all
-// the same because readers overlapped (it waits for those who read now, and new ones read past the WAL, so it
-// cannot starve); TRUNCATE when there is nothing else to do and the file is large.
+// the same because readers overlapped (it waits a moment for those who read now, and new ones read past the WAL);
+// TRUNCATE when there is nothing else to do and the file is large.
 #include <errno.h>
 #include <semaphore.h>
 #include <string.h>
@@ -30,9 +30,35 @@ enum {
     SYNC_WITHIN_US = 500 * 1000,
     IDLE_US = 1000 * 1000,
     CHECKPOINT_PAGES = 4096,
+    CHECKPOINT_PATIENCE_MS = 50,
     RESTART_PAGES = 8 * CHECKPOINT_PAGES,
     TRUNCATE_PAGES = 2 * CHECKPOINT_PAGES,
 };
+
+// ---- The WAL.
+
+// Called by SQLite after each commit that wrote something.
+static int count_pages(void *arg, sqlite3 *sql, const char *name, int pages)
+{
+    struct sq_writer *w = arg;
+    if (pages < w->wal_pages) // the WAL began anew
+        w->wal_pages_checkpointed = 0;
+    w->wal_pages = pages;
+    w->wrote = true;
+    return SQLITE_OK;
+}
+
+static int sync_wal(struct sq_writer *w, struct error *err)
+{
+    sqlite3_file *wal = NULL;
+    int rc = sqlite3_file_control(w->conn.sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (rc == SQLITE_OK && wal && wal->pMethods)
+        rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    if (rc != SQLITE_OK)
+        return sq_conn_error(&w->conn, rc, "syncing the log", err);
+    w->unsynced_since_us = 0;
+    return 0;
+}
 
 // ---- The group.
 
@@ -94,24 +120,33 @@ static int run_functions(struct sq_writer *w, struct meta_tx *tx, struct sq_job 
     return sq_exec(tx, "COMMIT", SQ_NO_ARGS, err);
 }
 
+// A commit that wrote nothing syncs nothing, but who asked for a synced one may have read what is not synced yet.
+static int note_commit(struct sq_writer *w, bool full, struct error *err)
+{
+    w->last_commit_us = clock_mono_us();
+    if (full && !w->wrote)
+        return w->unsynced_since_us ? sync_wal(w, err) : 0;
+    if (full)
+        w->unsynced_since_us = 0;
+    else if (w->wrote && !w->unsynced_since_us)
+        w->unsynced_since_us = w->last_commit_us;
+    return 0;
+}
+
 static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err)
 {
     struct sq_writer *w = &db->writer;
     struct sq_tx tx = {.magic = SQ_TX_MAGIC, .writable = true, .conn = &w->conn, .db = db};
     w->conn.failed = 0;
+    w->wrote = false;
     bool full = wants_full(w, jobs);
     int rc = set_synchronous(w, full, err);
     if (rc == 0)
         rc = run_functions(w, (struct meta_tx *)&tx, jobs, err);
     if (!sqlite3_get_autocommit(w->conn.sql))
         sqlite3_exec(w->conn.sql, "ROLLBACK", NULL, NULL, NULL);
-    if (rc == 0) {
-        w->last_commit_us = clock_mono_us();
-        if (full)
-            w->unsynced_since_us = 0;
-        else if (!w->unsynced_since_us)
-            w->unsynced_since_us = w->last_commit_us;
-    }
+    if (rc == 0)
+        rc = note_commit(w, full, err);
     if (w->hooks)
         w->hooks->group_ended(w->hooks_arg, rc == 0);
     return rc;
@@ -130,31 +165,14 @@ static void run_group(struct sq_db *db, struct sq_job *jobs)
     }
 }
 
-// ---- Syncs and checkpoints between groups. A failure here is nobody's: what it was for is tried again.
-
-static void sync_wal(struct sq_writer *w)
-{
-    sqlite3_file *wal = NULL;
-    if (sqlite3_file_control(w->conn.sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
-        wal->pMethods && wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) == SQLITE_OK)
-        w->unsynced_since_us = 0;
-    else
-        w->unsynced_since_us = clock_mono_us();
-}
-
-static int count_pages(void *arg, sqlite3 *sql, const char *name, int pages)
-{
-    struct sq_writer *w = arg;
-    if (pages < w->wal_pages) // the WAL began anew
-        w->wal_pages_checkpointed = 0;
-    w->wal_pages = pages;
-    return SQLITE_OK;
-}
+// ---- Checkpoints and syncs between groups. A failure here is nobody's: what it was for is tried again.
 
 static void checkpoint(struct sq_writer *w, int mode)
 {
     w->wal_pages_checkpointed = w->wal_pages;
+    sqlite3_busy_timeout(w->conn.sql, CHECKPOINT_PATIENCE_MS);
     sqlite3_wal_checkpoint_v2(w->conn.sql, "main", mode, NULL, NULL);
+    sqlite3_busy_timeout(w->conn.sql, SQ_BUSY_MS);
 }
 
 static void checkpoint_when_due(struct sq_writer *w)
@@ -180,8 +198,8 @@ static int64_t next_chore_us(const struct sq_writer *w)
 static void do_chores(struct sq_writer *w)
 {
     int64_t now = clock_mono_us();
-    if (w->unsynced_since_us && now - w->unsynced_since_us >= SYNC_WITHIN_US)
-        sync_wal(w);
+    if (w->unsynced_since_us && now - w->unsynced_since_us >= SYNC_WITHIN_US && sync_wal(w, NULL) < 0)
+        w->unsynced_since_us = now;
     if (is_wal_large(w) && now - w->last_commit_us >= IDLE_US) {
         checkpoint(w, SQLITE_CHECKPOINT_TRUNCATE);
         w->wal_pages = w->wal_pages_checkpointed = 0;
