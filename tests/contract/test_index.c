@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract of the index port, sentence by sentence, on every back end that needs nothing beside it.
+// The contract of the index port, sentence by sentence, on every back end that needs nothing beside it: plain, under
+// the tracing wrapper, and under the failing one.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,9 +19,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backends/fault.h"
 #include "backends/index/index_flat.h"
+#include "backends/trace.h"
 #include "base/clock.h"
 #include "base/js.h"
+#include "base/log.h"
 #include "ports/index.h"
 
 static const struct index_ops *const backends[] = {&index_flat, NULL};
@@ -30,8 +34,14 @@ static const char *const BLUE = "tenant_blue_builtin_vectors";
 
 // ---- Fixture ----
 
+enum variant { PLAIN, TRACED, FAULTY };
+static const char *const variant_names[] = {"", ", traced", ", under the failing wrapper"};
+
+static const struct index_ops *present; // the back end that the group is run on
+static enum variant variant;
+
 struct fixture {
-    const struct index_ops *ops;
+    const struct index_ops *ops; // as wrapped
     void *index;
     char folder[64];
     char location[80];
@@ -40,8 +50,14 @@ struct fixture {
 static void open_index(struct fixture *f)
 {
     struct error err = {0};
-    if (f->ops->open(f->location, &f->index, &err) < 0)
+    assert_int_equal(trace_setup(variant == TRACED ? "index" : "", &err), 0);
+    // A rule that never comes to pass, so that the wrapper's functions are in the way.
+    assert_int_equal(fault_setup(variant == FAULTY ? "index.count:IO_ERROR@1000000000" : "", &err), 0);
+    if (present->open(f->location, &f->index, &err) < 0)
         fail_msg("%s", err.message);
+    struct index wrapped = trace_wrap_index(fault_wrap_index((struct index){.ops = present, .state = f->index}));
+    f->ops = wrapped.ops;
+    f->index = wrapped.state;
 }
 
 static void reopen(struct fixture *f)
@@ -50,13 +66,10 @@ static void reopen(struct fixture *f)
     open_index(f);
 }
 
-static const struct index_ops *present; // the back end that the group is run on
-
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     const char *tmp = getenv("TMPDIR");
-    f->ops = present;
     snprintf(f->folder, sizeof f->folder, "%.40s/index.XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->location, sizeof f->location, "%s/index", f->folder);
@@ -984,9 +997,10 @@ static void kill_vector(float *out, uint32_t number)
 // Writes batches and says after each flush which was the last; half of them also replace point 0 of batch 0.
 static void kill_child(struct fixture *f, uint32_t number, int out)
 {
-    void *index;
     struct error err = {0};
-    if (f->ops->open(f->location, &index, &err) < 0 || f->ops->ensure(index, RED, KILL_DIMENSION, &err) < 0)
+    open_index(f);
+    void *index = f->index;
+    if (f->ops->ensure(index, RED, KILL_DIMENSION, &err) < 0)
         _exit(1);
     for (;; number++) {
         float v[KILL_DIMENSION];
@@ -1099,10 +1113,15 @@ int main(void)
         CASE(test_reopen),
         CASE(g4_what_was_flushed_survives_a_kill),
     };
+    log_setup(LOG_OFF, false);
     int failed = 0;
     for (size_t i = 0; backends[i]; i++) {
-        present = backends[i];
-        failed += cmocka_run_group_tests_name(present->name, tests, NULL, NULL);
+        for (variant = PLAIN; variant <= FAULTY; variant++) {
+            char name[64];
+            present = backends[i];
+            snprintf(name, sizeof name, "index: %s%s", present->name, variant_names[variant]);
+            failed += cmocka_run_group_tests_name(name, tests, NULL, NULL);
+        }
     }
     return failed;
 }
