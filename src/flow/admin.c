@@ -418,7 +418,7 @@ static int replay_tx(struct meta_tx *tx, void *arg, struct error *err)
     struct flow *f = call->flow;
     struct error why = {0};
     if (call->event && f->meta.ops->media_reopen(tx, call->event->tenant, call->event->media_id, &why) < 0 &&
-        why.code != ERR_NOT_FOUND)
+        why.code != ERR_NOT_FOUND && why.code != ERR_CONFLICT) // gone, or not failed (any more)
         return error_copy(err, &why);
     return f->log.ops->publish_tx(f->log.state, tx, &call->record, err);
 }

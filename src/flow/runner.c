@@ -229,6 +229,7 @@ void runner_settled(struct task *task, const struct error *err)
     pthread_mutex_lock(&r->lock);
     bool retry = !err && task->outcome == OUT_RETRY;
     bool followed = task->follower != NULL;
+    bool careful = r->careful > 0; // everybody was waiting for this task alone
     enum step_pool pool = task->lane->step->pool;
     if (err && err->code == ERR_CONFLICT && !task->again)
         over(r, task); // the partition has another owner by now, who will do it
@@ -237,7 +238,7 @@ void runner_settled(struct task *task, const struct error *err)
     else
         over(r, task);
     r->busy--;
-    if (r->careful)
+    if (careful)
         wake_workers(r);
     else if (err || followed)
         pthread_cond_signal(&r->work[pool]);
