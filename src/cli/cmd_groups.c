@@ -60,13 +60,13 @@ static void describe(const json_t *group)
     _cleanup_table_ struct table t;
     size_t i;
     json_t *p;
-    printf("%s: %" PRId64 " members, lag %" PRId64 "\n", js_str(group, "name", "-"), js_int(group, "members", 0),
+    printf("%s: members %" PRId64 ", lag %" PRId64 "\n", js_str(group, "name", "-"), js_int(group, "members", 0),
            js_int(group, "lag", 0));
     table_init(&t, columns);
     json_array_foreach(js_arr(group, "partitions"), i, p)
     {
         char number[24], committed[24], end[24], lag[TEXT_SHORT], behind[TEXT_SHORT];
-        bool has_committed = json_is_integer(json_object_get(p, "committed"));
+        bool has_committed = js_int(p, "committed", -1) >= 0;
         snprintf(number, sizeof number, "%" PRId64, js_int(p, "partition", 0));
         snprintf(committed, sizeof committed, "%" PRId64, js_int(p, "committed", 0));
         snprintf(end, sizeof end, "%" PRId64, js_int(p, "end", 0));

@@ -19,12 +19,12 @@ void progress_start(struct progress *p, const char *label, uint64_t total, uint6
     p->start_us = clock_mono_us();
 }
 
-// How much of the work is done, 0 … 1: by bytes where they are known, as files differ in size.
+// How much of the work is done, 0 … 1. A file costs something for itself and something for its bytes: the mean of both.
 static double fraction(const struct progress *p, uint64_t done, uint64_t bytes)
 {
-    double part = p->total_bytes ? (double)bytes / (double)p->total_bytes
-                  : p->total     ? (double)done / (double)p->total
-                                 : 1;
+    double part = p->total ? (double)done / (double)p->total : 1;
+    if (p->total_bytes)
+        part = (part + (double)bytes / (double)p->total_bytes) / 2;
     return part > 1 ? 1 : part;
 }
 

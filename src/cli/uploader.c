@@ -16,11 +16,11 @@
 
 enum { BACK_OFF_FIRST_MS = 200, BACK_OFF_MOST_MS = 5000, ASKED_MOST_MS = 30000, NAP_MS = 50, JOBS_MAX = 64 };
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted; // lock-free: set by the handler, read by every thread
 
 static void on_signal(int number)
 {
-    interrupted = 1;
+    interrupted = true;
 }
 
 void upload_catch_signals(void)

@@ -163,6 +163,12 @@ unsigned fake_connections(struct fake_server *s)
     return count;
 }
 
+void fake_sync(struct fake_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void fake_stop(struct fake_server *s)
 {
     shutdown(s->fd, SHUT_RDWR);

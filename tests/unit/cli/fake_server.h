@@ -32,6 +32,8 @@ struct fake_server;
 struct fake_server *fake_start(fake_handler *handler, void *ctx);
 const char *fake_url(const struct fake_server *server); // "http://127.0.0.1:41234"
 unsigned fake_connections(struct fake_server *server);  // that were made so far
+// Orders what this thread does before and after it against the handler, for what both touch.
+void fake_sync(struct fake_server *server);
 void fake_stop(struct fake_server *server);
 
 #endif

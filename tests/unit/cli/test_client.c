@@ -44,6 +44,15 @@ struct rig {
     struct script script;
 };
 
+// A call that lets the server's handler run: what the test set before it, and reads after it, is ordered against that.
+#define CALL(call) (fake_sync(r->server), synced(r->server, call))
+
+static int synced(struct fake_server *server, int rc)
+{
+    fake_sync(server);
+    return rc;
+}
+
 static int setup(void **state)
 {
     struct rig *r = calloc(1, sizeof *r);
@@ -70,7 +79,7 @@ static void get_reads_json(void **state)
     struct error err;
     json_t *answer = NULL;
     r->script.body = "{\"a\": 1}";
-    assert_int_equal(client_get(r->client, "/api/x?y=1", &answer, &err), 0);
+    assert_int_equal(CALL(client_get(r->client, "/api/x?y=1", &answer, &err)), 0);
     assert_int_equal(js_int(answer, "a", 0), 1);
     json_decref(answer);
     assert_string_equal(r->script.last.method, "GET");
@@ -84,17 +93,17 @@ static void calls_carry_method_and_body(void **state)
     struct rig *r = *state;
     struct error err;
     _cleanup_json_ json_t *body = json_pack("{s:s}", "name", "x");
-    assert_int_equal(client_call(r->client, "POST", "/p", body, NULL, &err), 0);
+    assert_int_equal(CALL(client_call(r->client, "POST", "/p", body, NULL, &err)), 0);
     assert_string_equal(r->script.last.method, "POST");
     assert_string_equal(r->script.last_body, "{\"name\":\"x\"}");
     assert_non_null(strstr(r->script.last.headers, "Content-Type: application/json\r\n"));
-    assert_int_equal(client_call(r->client, "DELETE", "/d", NULL, NULL, &err), 0);
+    assert_int_equal(CALL(client_call(r->client, "DELETE", "/d", NULL, NULL, &err)), 0);
     assert_string_equal(r->script.last.method, "DELETE");
     assert_int_equal(r->script.last_len, 0);
-    assert_int_equal(client_call(r->client, "POST", "/e", NULL, NULL, &err), 0);
+    assert_int_equal(CALL(client_call(r->client, "POST", "/e", NULL, NULL, &err)), 0);
     assert_string_equal(r->script.last.method, "POST");
     assert_int_equal(r->script.last_len, 0);
-    assert_int_equal(client_get(r->client, "/g", NULL, &err), 0);
+    assert_int_equal(CALL(client_get(r->client, "/g", NULL, &err)), 0);
     assert_string_equal(r->script.last.method, "GET");
     assert_null(strstr(r->script.last.headers, "Content-Type"));
     assert_int_equal(fake_connections(r->server), 1); // kept alive throughout
@@ -122,7 +131,7 @@ static void problems_become_errors(void **state)
         struct error err = {0};
         r->script.answer.status = cases[i].status;
         r->script.body = cases[i].body;
-        assert_int_equal(client_get(r->client, "/", NULL, &err), -1);
+        assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), -1);
         assert_int_equal(err.code, cases[i].code);
         if (!strstr(err.message, cases[i].says))
             fail_msg("\"%s\" does not say \"%s\"", err.message, cases[i].says);
@@ -135,10 +144,10 @@ static void retry_after_is_read(void **state)
     struct rig *r = *state;
     struct error err;
     r->script.answer = (struct fake_answer){.status = 503, .headers = "Retry-After: 7\r\n"};
-    assert_int_equal(client_get(r->client, "/", NULL, &err), -1);
+    assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), -1);
     assert_int_equal(client_retry_after_ms(r->client), 7000);
     r->script.answer = (struct fake_answer){.status = 200};
-    assert_int_equal(client_get(r->client, "/", NULL, &err), 0);
+    assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), 0);
     assert_int_equal(client_retry_after_ms(r->client), 0);
 }
 
@@ -148,7 +157,7 @@ static void nonsense_instead_of_json_is_an_error(void **state)
     struct error err = {0};
     json_t *answer = NULL;
     r->script.body = "{\"a\": ";
-    assert_int_equal(client_get(r->client, "/", &answer, &err), -1);
+    assert_int_equal(CALL(client_get(r->client, "/", &answer, &err)), -1);
     assert_int_equal(err.code, ERR_INVALID_JSON);
     assert_null(answer);
 }
@@ -158,12 +167,12 @@ static void a_lost_connection_is_unavailable(void **state)
     struct rig *r = *state;
     struct error err = {0};
     r->script.answer.drop = true;
-    assert_int_equal(client_get(r->client, "/", NULL, &err), -1);
+    assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_true(client_connected(r->client));
     assert_int_equal(client_status(r->client), 0);
     r->script.answer.drop = false;
-    assert_int_equal(client_get(r->client, "/", NULL, &err), 0); // the client goes on
+    assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), 0); // the client goes on
 }
 
 static void nobody_there_says_what_to_do(void **state)
@@ -208,12 +217,12 @@ static void files_are_streamed(void **state)
     content[size] = 0;
     scratch_make(folder);
     int fd = open(scratch_write(folder, "a.jpg", content), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(client_post_file(r->client, "/u", fd, size, NULL, &err), 0);
+    assert_int_equal(CALL(client_post_file(r->client, "/u", fd, size, NULL, &err)), 0);
     assert_string_equal(r->script.last.method, "POST");
     assert_int_equal(r->script.last_len, size);
     assert_memory_equal(r->script.last_body, content, size);
     assert_non_null(strstr(r->script.last.headers, "Content-Type: application/octet-stream\r\n"));
-    assert_int_equal(client_post_file(r->client, "/u", fd, 0, NULL, &err), 0);
+    assert_int_equal(CALL(client_post_file(r->client, "/u", fd, 0, NULL, &err)), 0);
     assert_int_equal(r->script.last_len, 0);
     close(fd);
     free(content);
@@ -227,9 +236,9 @@ static void a_file_that_shrinks_is_an_error_of_its_own(void **state)
     char folder[PATH_MAX];
     scratch_make(folder);
     int fd = open(scratch_write(folder, "a.jpg", "12345"), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(client_post_file(r->client, "/u", fd, 10, NULL, &err), -1);
+    assert_int_equal(CALL(client_post_file(r->client, "/u", fd, 10, NULL, &err)), -1);
     assert_int_equal(err.code, ERR_IO);
-    assert_int_equal(client_get(r->client, "/", NULL, &err), 0);
+    assert_int_equal(CALL(client_get(r->client, "/", NULL, &err)), 0);
     close(fd);
     scratch_remove(folder);
 }
@@ -243,14 +252,14 @@ static void forms_carry_fields_and_a_file(void **state)
     scratch_make(folder);
     const char *path = scratch_write(folder, "q.jpg", "PICTURE");
     // The size of a form is known, so there is no chunked body for the scripted server to understand.
-    assert_int_equal(client_post_form(r->client, "/s", fields, path, NULL, &err), 0);
+    assert_int_equal(CALL(client_post_form(r->client, "/s", fields, path, NULL, &err)), 0);
     assert_non_null(strstr(r->script.last.headers, "multipart/form-data"));
     assert_non_null(strstr(r->script.last_body, "name=\"topK\"\r\n\r\n5\r\n"));
     assert_non_null(strstr(r->script.last_body, "name=\"filter\"\r\n\r\n{\"a\":1}\r\n"));
     assert_non_null(strstr(r->script.last_body, "name=\"file\"; filename=\"q.jpg\""));
     assert_non_null(strstr(r->script.last_body, "\r\n\r\nPICTURE\r\n"));
     scratch_remove(folder);
-    assert_int_equal(client_post_form(r->client, "/s", fields, "/does/not/exist", NULL, &err), -1);
+    assert_int_equal(CALL(client_post_form(r->client, "/s", fields, "/does/not/exist", NULL, &err)), -1);
     assert_int_equal(err.code, ERR_IO);
 }
 
@@ -262,11 +271,11 @@ static void fetch_gives_bytes_and_their_type(void **state)
     _cleanup_buf_ struct buf out = BUF_INIT(8);
     r->script.answer.type = "image/webp";
     r->script.body = "RIFF";
-    assert_int_equal(client_fetch(r->client, "/t", &out, type, &err), 0);
+    assert_int_equal(CALL(client_fetch(r->client, "/t", &out, type, &err)), 0);
     assert_string_equal(type, "image/webp");
     assert_string_equal(out.data, "RIFF");
     r->script.body = "more than there is room for";
-    assert_int_equal(client_fetch(r->client, "/t", &out, type, &err), -1);
+    assert_int_equal(CALL(client_fetch(r->client, "/t", &out, type, &err)), -1);
     assert_int_equal(err.code, ERR_BODY_TOO_LARGE);
 }
 
@@ -278,7 +287,7 @@ static void a_refused_fetch_is_a_problem(void **state)
     _cleanup_buf_ struct buf out = BUF_INIT(4096);
     r->script.answer.status = 409;
     r->script.body = "{\"code\":\"NOT_READY\",\"detail\":\"Not yet\"}";
-    assert_int_equal(client_fetch(r->client, "/t", &out, type, &err), -1);
+    assert_int_equal(CALL(client_fetch(r->client, "/t", &out, type, &err)), -1);
     assert_int_equal(err.code, ERR_NOT_READY);
     assert_string_equal(err.message, "Not yet");
 }
@@ -291,7 +300,7 @@ static void probe_reads_refusals(void **state)
     _cleanup_json_ json_t *answer = NULL;
     r->script.answer.status = 503;
     r->script.body = "{\"status\":\"draining\"}";
-    assert_int_equal(client_probe(r->client, "/readyz", &answer, &status, &err), 0);
+    assert_int_equal(CALL(client_probe(r->client, "/readyz", &answer, &status, &err)), 0);
     assert_int_equal(status, 503);
     assert_string_equal(js_str(answer, "status", ""), "draining");
 }

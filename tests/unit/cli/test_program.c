@@ -3,6 +3,7 @@
 // argv[1]: the program.
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ struct rig {
     char server_flag[96];
     unsigned uploads;
     unsigned interrupt_at; // SIGINT goes to `child` while this upload runs; 0: never
-    pid_t child;
+    _Atomic pid_t child;
     bool ledger_open; // it does not close
     char upload_target[8192];
     char *search_body;
@@ -192,9 +193,10 @@ static pid_t start(struct rig *r, const char *input, const char *const *words)
     posix_spawn_file_actions_addopen(&files, 0, input, O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, inside(r, "out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_addopen(&files, 2, inside(r, "err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    fake_sync(r->server);
     assert_int_equal(posix_spawn(&pid, program, &files, NULL, argv, env), 0);
+    atomic_store(&r->child, pid);
     posix_spawn_file_actions_destroy(&files);
-    r->child = pid;
     return pid;
 }
 
@@ -202,6 +204,7 @@ static int finish(struct rig *r, pid_t pid)
 {
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    fake_sync(r->server);
     free(r->out);
     free(r->err);
     r->out = read_file(inside(r, "out"));

@@ -97,6 +97,15 @@ struct rig {
     struct upload upload;
 };
 
+// A call that lets the server's handler run: what the test set before it, and reads after it, is ordered against that.
+#define CALL(call) (fake_sync(r->server), synced(r->server, call))
+
+static int synced(struct fake_server *server, int rc)
+{
+    fake_sync(server);
+    return rc;
+}
+
 static int setup(void **state)
 {
     struct rig *r = calloc(1, sizeof *r);
@@ -160,7 +169,7 @@ static void upload(struct rig *r, unsigned jobs, unsigned retries)
                                 .quiet = true,
                                 .files = r->files,
                                 .count = r->upload.count};
-    assert_int_equal(upload_run(&r->upload, &err), 0);
+    assert_int_equal(CALL(upload_run(&r->upload, &err)), 0);
 }
 
 static struct upload_totals totals_of(const struct rig *r)
@@ -288,7 +297,7 @@ static void waiting_sees_all_to_their_end(void **state)
     add_file(r, "text");
     upload(r, 2, 2);
     r->shop.lost = 1;
-    assert_int_equal(upload_wait(&r->upload, &err), 0);
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
     struct upload_totals t = totals_of(r);
     assert_int_equal(t.searchable, 4);
     assert_int_equal(t.failed, 0);
@@ -302,7 +311,7 @@ static void waiting_tells_what_failed(void **state)
     add_pictures(r, 2);
     r->shop.ends = "failed";
     upload(r, 1, 0);
-    assert_int_equal(upload_wait(&r->upload, &err), 0);
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
     assert_int_equal(totals_of(r).failed, 2);
     assert_int_equal(r->files[0].error->code, ERR_IMAGE_CORRUPT);
     assert_string_equal(r->files[0].error->message, "Broken");
@@ -315,7 +324,7 @@ static void waiting_ends_for_what_was_deleted(void **state)
     add_pictures(r, 2);
     upload(r, 1, 0);
     r->shop.forgets = true;
-    assert_int_equal(upload_wait(&r->upload, &err), 0);
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
     assert_int_equal(totals_of(r).gone, 2);
 }
 
@@ -326,7 +335,7 @@ static void waiting_gives_up_when_nobody_answers(void **state)
     add_pictures(r, 2);
     upload(r, 1, 0);
     r->shop.lost = 1000;
-    assert_int_equal(upload_wait(&r->upload, &err), -1);
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), -1);
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_int_equal(totals_of(r).unsettled, 2);
 }
