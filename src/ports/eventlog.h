@@ -118,7 +118,8 @@ struct elog_ops {
     int (*subscribe)(void *state, const char *group, const char *const *topics, size_t count, const char *member,
                      struct elog_consumer **out, struct error *err);
     // Waits up to `timeout_ms` for records; gives up to `max_records` of at most `max_bytes` (but always one),
-    // in order within each partition, never the same twice unless reassigned. 0 records is not an error.
+    // in order within each partition, never the same twice unless reassigned. 0 records is not an error. `out` is
+    // the caller's array with room for `max_records` pointers.
     int (*poll)(struct elog_consumer *consumer, size_t max_records, size_t max_bytes, int timeout_ms,
                 struct elog_record **out, size_t *count, struct error *err);
     void (*consumer_wake)(struct elog_consumer *consumer); // makes the current or next poll return at once

@@ -26,7 +26,7 @@
 #include "base/error.h"
 #include "base/id.h"
 
-struct meta_tx; // back ends embed it as the first member of their own
+struct meta_tx; // opaque: back ends cast it to their own
 
 typedef int meta_tx_fn(struct meta_tx *tx, void *arg, struct error *err);
 typedef void meta_done_fn(void *arg, const struct error *err); // err is NULL after success; on the writer's thread

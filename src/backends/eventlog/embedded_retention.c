@@ -156,21 +156,37 @@ static int first_orphan(struct meta_tx *tx, int64_t *id, struct error *err)
     return rc;
 }
 
+// The row behind the last one of a chunk of an orphan's records; -1 when it has none.
+static int orphan_chunk(struct meta_tx *tx, int64_t id, int64_t *end, struct error *err)
+{
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    if (sq_query(tx, "SELECT id, length(value) FROM elog_record WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+                 SQ_ARGS(sq_int(el_row(id, 0)), sq_int(el_row(id + 1, 0)), sq_int(CHUNK_RECORDS)), &stmt, err) < 0)
+        return -1;
+    int64_t bytes = 0, last = -2;
+    int rc = 0;
+    while (bytes < CHUNK_BYTES && (rc = sq_next(tx, stmt, err)) > 0) {
+        last = sq_col_int(stmt, 0);
+        bytes += sq_col_int(stmt, 1);
+    }
+    *end = last + 1;
+    return rc < 0 ? -1 : 0;
+}
+
 // A chunk of an orphan's records, or the orphan itself once it has none. Sets *arg while there are orphans.
 static int sweep_chunk(struct meta_tx *tx, void *arg, struct error *err)
 {
     bool *more = arg;
-    int64_t id;
+    int64_t id = 0, end = 0;
     int rc = first_orphan(tx, &id, err);
     *more = rc > 0;
     if (rc <= 0)
         return rc;
-    if (sq_exec(tx,
-                "DELETE FROM elog_record WHERE id IN (SELECT id FROM elog_record WHERE id >= ?1 AND id < ?2 LIMIT ?3)",
-                SQ_ARGS(sq_int(el_row(id, 0)), sq_int(el_row(id + 1, 0)), sq_int(CHUNK_RECORDS)), err) < 0)
+    if (orphan_chunk(tx, id, &end, err) < 0)
         return -1;
-    if (sq_changes(tx))
-        return 0;
+    if (end >= 0)
+        return sq_exec(tx, "DELETE FROM elog_record WHERE id >= ?1 AND id < ?2",
+                       SQ_ARGS(sq_int(el_row(id, 0)), sq_int(end)), err);
     if (sq_exec(tx, "DELETE FROM elog_offset WHERE partition_id = ?1", SQ_ARGS(sq_int(id)), err) < 0)
         return -1;
     return sq_exec(tx, "DELETE FROM elog_partition WHERE id = ?1", SQ_ARGS(sq_int(id)), err);
