@@ -16,7 +16,7 @@ struct arena {
 void *arena_alloc(struct arena *a, size_t size);                   // zeroed, aligned to 16; never NULL
 char *arena_strdup(struct arena *a, const char *text);             // NULL stays NULL
 char *arena_memdup(struct arena *a, const void *data, size_t len); // adds a NUL behind
-char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 void arena_free(struct arena *a); // the arena may be used again afterwards
 
 static inline void cleanup_arena(struct arena *a)

@@ -63,8 +63,13 @@ int error_prefix(struct error *err, const char *fmt, ...)
     va_end(args);
     char old[sizeof err->message];
     memcpy(old, err->message, sizeof old);
-    size_t used = (size_t)snprintf(err->message, sizeof err->message, "%.180s: ", context);
-    snprintf(err->message + used, sizeof err->message - used, "%s", old);
+    context[sizeof err->message / 2] = 0; // the message itself matters more
+    size_t used = strlen(context);
+    memcpy(err->message, context, used);
+    used += (size_t)snprintf(err->message + used, 3, ": ");
+    size_t rest = strnlen(old, sizeof err->message - used - 1);
+    memcpy(err->message + used, old, rest);
+    err->message[used + rest] = 0;
     return -1;
 }
 

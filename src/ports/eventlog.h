@@ -106,7 +106,8 @@ struct elog_ops {
     // Reads up to `limit` records of one partition from `offset` on, in the arena, disturbing nobody.
     int (*peek)(void *state, struct arena *arena, const char *topic, int32_t partition, int64_t offset, size_t limit,
                 struct elog_record **out, size_t *count, struct error *err);
-    // Applies retention. Call it now and then.
+    // Applies retention. Call it now and then. What a group that is subscribed or ever committed has still to read
+    // stays (a log that cannot keep it, such as Kafka, says so in its own header).
     int (*housekeep)(void *state, int64_t now_ms, struct error *err);
 
     // Publishing. Durable when it returns; ERR_NOT_FOUND for a topic that does not exist.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Removing records: those that are too old or too many for their topic, and those of deleted topics. A transaction
 // removes at most CHUNK_RECORDS records or about CHUNK_BYTES, so that the writer is soon free for others. The oldest
-// go first and without gaps; `end` stays, so that offsets never begin anew.
+// go first and without gaps; `end` stays, so that offsets never begin anew. What a group has still to read is kept,
+// however old: retention must not lose an item that is on its way (G2).
+#include <string.h>
+
 #include "backends/eventlog/embedded_int.h"
 
 enum { CHUNK_RECORDS = 1000, CHUNK_BYTES = 8 << 20 };
@@ -16,11 +19,56 @@ struct chunk {
     bool more; // there may be more to remove
 };
 
-// What goes: the oldest records, while too old or the partition too large.
+// The names of the groups that are subscribed to the topic just now, in the arena.
+static size_t subscribed(struct el_log *log, struct arena *arena, const char *topic, const char ***names)
+{
+    pthread_mutex_lock(&log->lock);
+    size_t count = 0, room = 0;
+    for (const struct el_group *group = log->groups; group; group = group->next)
+        room++;
+    *names = arena_alloc(arena, (room + 1) * sizeof **names);
+    for (const struct el_group *group = log->groups; group; group = group->next)
+        for (size_t i = 0; i < group->topic_count; i++)
+            if (strcmp(group->topics[i].topic->name, topic) == 0)
+                (*names)[count++] = arena_strdup(arena, group->name);
+    pthread_mutex_unlock(&log->lock);
+    return count;
+}
+
+// The first offset that some group has not committed: of those that ever committed, and those that are subscribed.
+static int needed_from(struct meta_tx *tx, const struct chunk *chunk, const struct el_partition *p, int64_t *out,
+                       struct error *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    int64_t least = p->now.end;
+    const char **names;
+    size_t waiting = subscribed(chunk->log, &arena, chunk->topic, &names);
+    if (sq_query(tx, "SELECT group_name, next_offset FROM elog_offset WHERE partition_id = ?1", SQ_ARGS(sq_int(p->id)),
+                 &stmt, err) < 0)
+        return -1;
+    int rc;
+    while ((rc = sq_next(tx, stmt, err)) > 0) {
+        const char *name = sq_col_text(&arena, stmt, 0);
+        if (sq_col_int(stmt, 1) < least)
+            least = sq_col_int(stmt, 1);
+        for (size_t i = 0; i < waiting; i++)
+            if (strcmp(names[i], name) == 0)
+                names[i--] = names[--waiting];
+    }
+    if (rc == 0)
+        *out = waiting ? p->now.begin : least; // one that has not committed yet needs all
+    return rc;
+}
+
+// What goes: the oldest records, while too old or the partition too large, and read by everybody.
 static int measure(struct meta_tx *tx, struct chunk *chunk, const struct el_partition *p, struct el_counters *after,
                    struct error *err)
 {
     const struct elog_topic_config *config = &p->topic->config;
+    int64_t needed = 0;
+    if (needed_from(tx, chunk, p, &needed, err) < 0)
+        return -1;
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     if (sq_query(tx,
                  "SELECT id, timestamp_ms, length(value) + ifnull(length(key), 0) + ifnull(length(headers), 0)"
@@ -33,7 +81,7 @@ static int measure(struct meta_tx *tx, struct chunk *chunk, const struct el_part
     while ((rc = sq_next(tx, stmt, err)) > 0) {
         bool old = config->retention_ms >= 0 && sq_col_int(stmt, 1) < chunk->now_ms - config->retention_ms;
         bool large = config->retention_bytes >= 0 && after->bytes > config->retention_bytes;
-        if (!old && !large)
+        if ((!old && !large) || el_offset(sq_col_int(stmt, 0)) >= needed)
             return 0;
         after->begin = el_offset(sq_col_int(stmt, 0)) + 1;
         after->bytes -= sq_col_int(stmt, 2);

@@ -166,15 +166,15 @@ int sq_media_list(struct meta_tx *tx, struct arena *arena, const struct media_qu
     return 0;
 }
 
-// An error belongs to a failed item (and stays to be read while that is being deleted), the time of completion to
-// one that is completed: what a late patch brings for a state that is past is not taken over.
+// An error belongs to a failed item (and stays to be read while that is being deleted): what a late patch brings for a
+// state that is past is not taken over. The first time of completion stays.
 int sq_media_update(struct meta_tx *tx, const char *tenant, const char *id, const struct media_patch *patch,
                     struct error *err)
 {
     if (sq_exec(tx,
                 "UPDATE media SET updated_ms = ?3, status = max(status, ?4),"
                 " width = iif(?5, ?5, width), height = iif(?6, ?6, height), thumb_key = ifnull(?7, thumb_key),"
-                " completed_ms = iif(?8 AND max(status, ?4) = 3, ?8, completed_ms),"
+                " completed_ms = iif(?8 AND completed_ms = 0, ?8, completed_ms),"
                 " error_code = CASE max(status, ?4) WHEN 2 THEN ifnull(?9, error_code) WHEN 4 THEN error_code END,"
                 " error_message = CASE max(status, ?4) WHEN 2 THEN ifnull(?10, error_message)"
                 "  WHEN 4 THEN error_message END"
