@@ -314,7 +314,7 @@ static int encode_event(struct ack *ack, json_t *metadata, json_t *options, stru
     ack->event = (struct emit){.topic = event.topic,
                                .key = row->id,
                                .event_id = row->event_id,
-                               .priority = js_str(options, "priority", "normal"),
+                               .priority = arena_strdup(ack->arena, js_str(options, "priority", "normal")),
                                .value = arena_memdup(ack->arena, text.data, text.len),
                                .value_len = text.len};
     return 0;
@@ -422,7 +422,7 @@ int upload_finish(struct upload *upload, const struct upload_fields *fields, str
 {
     _cleanup_(cleanup_upload) struct upload *u = upload;
     struct flow *f = u->flow;
-    struct ack ack = {.flow = f, .arena = arena, .row.tenant = fields->tenant};
+    struct ack ack = {.flow = f, .arena = arena, .row.tenant = fields->tenant ? fields->tenant : "default"};
     if (check_tenant(f, &ack, err) < 0 || prepare_row(u, fields, &ack, err) < 0 || keep(u, &ack, err) < 0)
         return -1;
     const struct media *row = ack.duplicate ? &ack.present : &ack.row;
