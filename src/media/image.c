@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images on libvips.
+// Images on libvips, but for ordinary JPEGs (see jpeg.h).
 //
 // Decoding is one pass: the loader is chosen by magic (no other can be reached: all are blocked but five), told to
 // shrink while it decodes where it can, read in order from top to bottom, and pulled strip by strip by the calling
@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "media/fit.h"
 #include "media/icc.h"
+#include "media/jpeg.h"
 #include "media/magic.h"
 #include "media/probe.h"
 
@@ -239,9 +240,10 @@ static VipsImage *open_shrunk(struct media_info *info, enum media_format format,
     double factor = (double)VIPS_MAX(info->width, info->height) / max_edge;
     bool scaled = factor > 1 && VIPS_MIN(info->width, info->height) >= 2 * factor; // libvips aborts on an edge of 0
     VipsImage *im = open_image(format, data, len, scaled ? jpeg_shrink(factor) : 1, scaled ? 1 / factor : 1);
-    if (im && format != FORMAT_JPEG && format != FORMAT_WEBP) {
-        info->width = im->Xsize;
-        info->height = im->Ysize;
+    bool smaller = format == FORMAT_JPEG || format == FORMAT_WEBP; // what was opened is already shrunk
+    if (im) {
+        info->width = smaller ? VIPS_MAX(info->width, im->Xsize) : im->Xsize;
+        info->height = smaller ? VIPS_MAX(info->height, im->Ysize) : im->Ysize;
     }
     return im;
 }
@@ -282,6 +284,49 @@ static int look(const void *data, size_t len, uint64_t max_pixels, struct media_
     return probe_feed(probe, data, len, err) || probe_end(probe, out, err) ? -1 : 0;
 }
 
+// The original's size with its orientation applied is what the caller hears.
+static void finish(struct pixels *px, const struct media_info *info, int orientation, struct image_decoded *out)
+{
+    orient(px, orientation);
+    bool turned = orientation >= 5;
+    *out = (struct image_decoded){
+        .pixels = *px,
+        .width = turned ? info->height : info->width,
+        .height = turned ? info->width : info->height,
+    };
+}
+
+// 0, -1, or JPEG_NOT_MINE.
+static int decode_jpeg(const void *data, size_t len, int max_edge, const struct media_info *info,
+                       struct image_decoded *out, struct error *err)
+{
+    struct jpeg_decoded d;
+    int rc = jpeg_decode(data, len, info->width, info->height, max_edge, &d, err);
+    if (rc)
+        return rc;
+    fit_box(&d.pixels, info->width, info->height, max_edge);
+    if (d.kind == ICC_SIMPLE)
+        icc_apply(&d.icc, &d.pixels);
+    finish(&d.pixels, info, d.orientation, out);
+    return 0;
+}
+
+static int decode_any(enum media_format format, const void *data, size_t len, int max_edge, uint64_t max_pixels,
+                      struct media_info *info, struct image_decoded *out, struct error *err)
+{
+    _cleanup_image_ VipsImage *im = open_shrunk(info, format, data, len, max_edge);
+    if (!im)
+        return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
+    if (check_size(info, max_pixels, err))
+        return -1;
+    int orientation = vips_image_get_orientation(im);
+    struct pixels pixels;
+    if (decode(&im, info, max_edge, &pixels))
+        return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
+    finish(&pixels, info, orientation, out);
+    return 0;
+}
+
 int image_decode(const void *data, size_t len, int max_edge, uint64_t max_pixels, struct image_decoded *out,
                  struct error *err)
 {
@@ -289,21 +334,10 @@ int image_decode(const void *data, size_t len, int max_edge, uint64_t max_pixels
     if (look(data, len, max_pixels, &info, err))
         return -1;
     enum media_format format = magic_find(data, len)->format;
-    _cleanup_image_ VipsImage *im = open_shrunk(&info, format, data, len, max_edge);
-    if (!im)
-        return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
-    if (check_size(&info, max_pixels, err))
-        return -1;
-    int orientation = vips_image_get_orientation(im);
-    struct pixels pixels;
-    if (decode(&im, &info, max_edge, &pixels))
-        return fail(err, ERR_IMAGE_CORRUPT, "The image cannot be decoded");
-    orient(&pixels, orientation);
-    bool turned = orientation >= 5;
-    *out = (struct image_decoded){
-        .pixels = pixels,
-        .width = turned ? info.height : info.width,
-        .height = turned ? info.width : info.height,
-    };
-    return 0;
+    if (format == FORMAT_JPEG) {
+        int rc = decode_jpeg(data, len, max_edge, &info, out, err);
+        if (rc != JPEG_NOT_MINE)
+            return rc;
+    }
+    return decode_any(format, data, len, max_edge, max_pixels, &info, out, err);
 }

@@ -348,6 +348,27 @@ static void garbage_ends_in_an_answer(void **state)
     assert_true(refused > 100);
 }
 
+// A progressive JPEG whose last scan is repeated a thousand times would keep a decoder busy for long.
+static void refuses_too_many_scans(void **state)
+{
+    struct sample s = sample_of(64, 48, ".jpg[interlace]");
+    uint8_t *scan = NULL;
+    for (size_t i = 0; i + 1 < s.len; i++)
+        if (s.data[i] == 0xff && s.data[i + 1] == 0xda)
+            scan = s.data + i;
+    assert_non_null(scan);
+    size_t head = (size_t)(scan - s.data), tail = s.len - 2 - head;
+    struct sample bomb = {malloc(s.len + 1000 * tail), s.len + 1000 * tail};
+    memcpy(bomb.data, s.data, head);
+    for (size_t i = 0; i < 1001; i++)
+        memcpy(bomb.data + head + i * tail, scan, tail);
+    memcpy(bomb.data + bomb.len - 2, "\xff\xd9", 2);
+    assert_int_equal(refusal(s.data, s.len, ROOMY), ERR_NONE);
+    assert_int_equal(refusal(bomb.data, bomb.len, ROOMY), ERR_IMAGE_CORRUPT);
+    sample_free(&bomb);
+    sample_free(&s);
+}
+
 struct job {
     const struct sample *samples;
     const struct image_decoded *expected;
@@ -451,6 +472,7 @@ int main(void)
         cmocka_unit_test(takes_the_first_frame),
         cmocka_unit_test(says_why_it_refuses),
         cmocka_unit_test(reaches_no_other_loader),
+        cmocka_unit_test(refuses_too_many_scans),
         cmocka_unit_test(garbage_ends_in_an_answer),
         cmocka_unit_test(many_threads_decode_at_once),
         cmocka_unit_test(makes_thumbnails),
