@@ -37,12 +37,11 @@ static void push(struct lane *lane, struct task *task, bool front)
 
 static enum media_priority priority_of(const struct elog_record *record)
 {
+    enum media_priority priority = PRIORITY_NORMAL;
     for (size_t i = 0; i < record->header_count; i++)
         if (strcmp(record->headers[i].name, "deeplens-priority") == 0)
-            return strcmp(record->headers[i].value, "high") == 0  ? PRIORITY_HIGH
-                   : strcmp(record->headers[i].value, "low") == 0 ? PRIORITY_LOW
-                                                                  : PRIORITY_NORMAL;
-    return PRIORITY_NORMAL;
+            media_priority_parse(record->headers[i].value, &priority);
+    return priority;
 }
 
 static struct part *part_of(struct lane *lane, const struct elog_record *record)

@@ -24,8 +24,6 @@ const struct step steps[STEP_COUNT] = {
 #undef STEP
 };
 
-static const char *const priority_names[] = {"high", "normal", "low"};
-
 void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out)
 {
     char id[ID_MAX];
@@ -51,7 +49,7 @@ int job_emit(struct flow *f, struct job *job, const struct event *event, struct 
     *emit = (struct emit){.topic = event->topic,
                           .key = event->media_id,
                           .event_id = event->id,
-                          .priority = priority_names[job->priority],
+                          .priority = media_priority_name(job->priority),
                           .value = arena_memdup(&job->arena, text.data, text.len),
                           .value_len = text.len};
     struct emit **end = &job->emits;

@@ -221,16 +221,10 @@ static int check_bool(json_t *options, const char *key, bool otherwise, struct e
 
 static int check_options(struct flow *f, json_t *options, enum media_priority *priority, struct error *err)
 {
-    static const char *const names[] = {"high", "normal", "low"};
-    const char *given = js_str(options, "priority", json_object_get(options, "priority") ? "?" : "normal");
-    int found = -1;
-    for (int i = 0; i < PRIORITY_COUNT; i++)
-        if (strcmp(names[i], given) == 0)
-            found = i;
-    if (found < 0)
+    const char *given = js_str(options, "priority", json_object_get(options, "priority") ? "" : "normal");
+    if (media_priority_parse(given, priority) < 0)
         return error_set(err, ERR_INVALID, "`processingOptions.priority` must be high, normal or low");
     json_object_set_new(options, "priority", json_string(given));
-    *priority = (enum media_priority)found;
     if (check_bool(options, "skipDuplicateCheck", false, err) < 0 ||
         check_bool(options, "generateThumbnail", true, err) < 0)
         return -1;

@@ -47,6 +47,9 @@ int media_status_parse(const char *name, enum media_status *out); // -1 when unk
 
 enum media_priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_COUNT };
 
+const char *media_priority_name(enum media_priority priority);        // "high" "normal" "low"
+int media_priority_parse(const char *name, enum media_priority *out); // -1 when unknown
+
 struct media {
     const char *id; // "img_…"
     const char *tenant;

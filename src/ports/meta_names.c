@@ -24,3 +24,21 @@ int media_status_parse(const char *name, enum media_status *out)
     }
     return -1;
 }
+
+static const char *const priorities[PRIORITY_COUNT] = {"high", "normal", "low"};
+
+const char *media_priority_name(enum media_priority priority)
+{
+    return (size_t)priority < PRIORITY_COUNT ? priorities[priority] : "normal";
+}
+
+int media_priority_parse(const char *name, enum media_priority *out)
+{
+    for (int i = 0; name && i < PRIORITY_COUNT; i++) {
+        if (strcmp(priorities[i], name) == 0) {
+            *out = (enum media_priority)i;
+            return 0;
+        }
+    }
+    return -1;
+}
