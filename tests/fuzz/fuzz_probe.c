@@ -25,6 +25,8 @@ static int probe(const uint8_t *data, size_t len, size_t step, struct media_info
     return rc;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static const size_t steps[] = {1, 7, 600};
