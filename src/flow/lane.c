@@ -164,10 +164,10 @@ int64_t lane_commit_offset(const struct task *task)
     return offset;
 }
 
-static void drop_done_slots(struct part *part)
+static void drop_slots(struct part *part)
 {
     struct slot *slot;
-    while ((slot = TAILQ_FIRST(&part->slots)) && slot->done) {
+    while ((slot = TAILQ_FIRST(&part->slots)) && slot->over) {
         TAILQ_REMOVE(&part->slots, slot, link);
         free(slot);
     }
@@ -175,8 +175,8 @@ static void drop_done_slots(struct part *part)
 
 void lane_done(struct lane *lane, struct task *task)
 {
-    task->slot->done = true;
-    drop_done_slots(task->part);
+    task->slot->done = task->slot->over = true;
+    drop_slots(task->part);
     leave_chain(lane, task);
     lane->held_events--;
     lane->held_bytes -= task->record->value_len;

@@ -27,7 +27,8 @@ enum outcome {
 struct slot { // a record's place in its partition, until everything before it is done
     TAILQ_ENTRY(slot) link;
     int64_t offset;
-    bool done;
+    bool done; // its transaction has run: the offset may be committed with it, or with one behind it
+    bool over; // its transaction is committed: nobody needs the slot any more
 };
 
 struct part { // one partition under one assignment
