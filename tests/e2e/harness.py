@@ -2,8 +2,10 @@
 """What the end-to-end tests share: the real binary, started on a free port over a data directory of its own, pictures
 made on the spot, and a small HTTP client. Python's standard library alone.
 
-The binary is named by DEEPLENS_TEST_BINARY. A picture is a PNG with coloured blocks: different seeds look different.
+The binary is named by DEEPLENS_TEST_BINARY. A picture is a PNG with coloured blocks: different seeds look different;
+kinds that Python cannot make come from the program named by DEEPLENS_TEST_PICTURES (pictures.c).
 """
+import functools
 import http.client
 import json
 import os
@@ -11,6 +13,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -19,6 +22,7 @@ import unittest
 import zlib
 
 BINARY = os.environ.get("DEEPLENS_TEST_BINARY", "build/deeplens")
+PICTURES = os.environ.get("DEEPLENS_TEST_PICTURES", "build/tests/e2e/pictures")
 PATIENCE = 120  # seconds before a wait is given up: a bound against hanging, not a measurement
 
 
@@ -41,6 +45,39 @@ def png_of_rows(width: int, height: int, rows: bytes, colour: int = 2, depth: in
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+@functools.lru_cache(maxsize=None)
+def pictures() -> dict:
+    """Name -> bytes of what pictures.c makes: 160 x 120, one of each kind that the machine's libvips can write."""
+    with tempfile.TemporaryDirectory(prefix="deeplens-pictures-") as folder:
+        made = subprocess.run([PICTURES, folder], capture_output=True, text=True, check=True, timeout=PATIENCE)
+        return {name: pathlib.Path(folder, name).read_bytes() for name in made.stdout.split()}
+
+
+def webp_size(data: bytes) -> tuple:
+    """(width, height) of a WebP file; ValueError when it is none."""
+    kind = data[12:16]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise ValueError("no WebP: " + repr(data[:16]))
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", data[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+
+
+def wait_until(holds, what: str):
+    """Waits until holds() is true and gives what it gave."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        value = holds()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("waited in vain: " + what)
 
 
 class Answer:
@@ -121,6 +158,46 @@ class Server:
             headers["X-Tenant-Id"] = tenant
         return self.request("POST", "/api/v1/images/upload?fileName=a.png" + query, data, headers)
 
+    def upload_form(self, data: bytes, name="a.png", tenant=None, **fields) -> Answer:
+        body, kind = multipart(fields.items(), (name, data))
+        headers = {"Content-Type": kind, **({"X-Tenant-Id": tenant} if tenant else {})}
+        return self.request("POST", "/api/v1/images/upload", body, headers)
+
+    def search(self, tenant=None, **members) -> Answer:
+        return self.request("POST", "/api/v1/search", json.dumps(members).encode(),
+                            {"Content-Type": "application/json", **({"X-Tenant-Id": tenant} if tenant else {})})
+
+    def items(self, query="", tenant=None) -> list:
+        """The whole list, page by page."""
+        items, cursor = [], ""
+        while True:
+            headers = {"X-Tenant-Id": tenant} if tenant else {}
+            page = self.request("GET", f"/api/v1/images?cursor={cursor}{query}", headers=headers).json
+            items += page["items"]
+            cursor = page["nextCursor"]
+            if not cursor:
+                return items
+
+    def records(self, topic) -> list:
+        """Every record of a topic, the oldest first."""
+        found = []
+        for partition in self.get(f"/api/v1/admin/topics/{topic}").json["partitions"]:
+            offset = partition["begin"]
+            while offset < partition["end"]:
+                path = f"/api/v1/admin/topics/{topic}/records?limit=1000&partition={partition['partition']}&offset={offset}"
+                page = self.get(path).json["records"]
+                found += page
+                if not page:
+                    break
+                offset = page[-1]["offset"] + 1
+        return sorted(found, key=lambda record: (record["timestamp"], record["partition"], record["offset"]))
+
+    def lags(self) -> dict:
+        return {group["name"]: group["lag"] for group in self.get("/api/v1/admin/groups").json["groups"]}
+
+    def raw(self, data: bytes = b"") -> "Raw":
+        return Raw(self.port, data)
+
     def ledger(self) -> dict:
         return self.get("/api/v1/admin/ledger").json
 
@@ -143,6 +220,53 @@ class Server:
                 return status
             time.sleep(0.02)
         raise AssertionError(f"never became {wanted}: {status}\n{self.log_text()[-3000:]}")
+
+
+class Raw:
+    """A bare connection, for what an HTTP client would not do."""
+
+    def __init__(self, port, data=b""):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.file = self.socket.makefile("rb")
+        self.send(data)
+
+    def send(self, data: bytes):
+        if data:
+            self.socket.sendall(data)
+
+    def head(self) -> tuple:
+        """(status, headers in lower case) of the next answer; (0, {}) at the end of the connection."""
+        line = self.file.readline()
+        if not line:
+            return 0, {}
+        headers = {}
+        while (header := self.file.readline()) not in (b"\r\n", b""):
+            name, _, value = header.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        return int(line.split()[1]), headers
+
+    def answer(self) -> Answer:
+        status, headers = self.head()
+        return Answer(status, headers, self.file.read(int(headers.get("content-length", 0))))
+
+    def closed(self) -> bool:
+        """Waits for the server's end of the connection, passing over what it still says."""
+        try:
+            while self.file.read(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 def multipart(fields, file=None, boundary="----deeplens-test"):
@@ -172,6 +296,27 @@ class Case(unittest.TestCase):
         server = Server(os.path.join(self.scratch, name), *flags, env=env)
         self.addCleanup(server.stop)
         return server.start()
+
+    def assert_problem(self, answer, status, code, says=""):
+        """The answer is a problem document with this status and code, and a sentence (that holds `says`)."""
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers["content-type"], "application/problem+json")
+        problem = answer.json
+        self.assertEqual((problem["status"], problem["code"]), (status, code), problem)
+        for member in ("type", "title", "instance"):
+            self.assertTrue(problem[member], problem)
+        self.assertRegex(problem["detail"], r"^\S.*\s.*\S$", "no sentence")
+        self.assertIn(says, problem["detail"])
+
+    def assert_nothing_left(self, server):
+        """Nothing that was sent left a file, a row, an event or a count."""
+        ledger = server.ledger()
+        self.assertEqual((ledger["accepted"], ledger["inFlight"], ledger["closes"]), (0, 0, True))
+        self.assertEqual(server.items(), [])
+        topics = server.get("/api/v1/admin/topics").json["topics"]
+        self.assertEqual([topic["name"] for topic in topics if topic["records"]], [])
+        storage = os.path.join(server.data_dir, "storage")
+        wait_until(lambda: not files_below(storage), f"{storage} becomes empty")  # of a lost connection: a moment later
 
     def cli(self, *arguments, server=None, env=None, stdin=None):
         command = [BINARY, *arguments]
