@@ -17,6 +17,7 @@ struct upload_sink {
     struct api *api;
     struct upload *upload; // NULL until the file's first byte
     uint64_t expected;
+    uint64_t received; // bytes of the file
     bool has_file;
     char file_name[4096 + 1];
     struct form form;
@@ -66,6 +67,7 @@ static int upload_sink_data(void *arg, const char *field, const char *file_name,
         sink->has_file = true;
     if (offset == 0 && file_name)
         snprintf(sink->file_name, sizeof sink->file_name, "%s", file_name);
+    sink->received += len;
     return len ? upload_write(sink->upload, data, len, err) : 0;
 }
 
@@ -103,6 +105,7 @@ void api_upload(struct http_request *req, void *ctx, void *arg)
         http_reply_error(req, &err);
     } else {
         metric_add(result.duplicate ? M_UPLOADS_DUPLICATE : M_UPLOADS_ACCEPTED, NULL, 1);
+        metric_add(M_UPLOAD_BYTES, NULL, result.duplicate ? 0 : (int64_t)sink->received);
         json_t *body = json_pack(
             "{s:s,s:s,s:s,s:s,s:b}", "imageId", result.id, "status", media_status_name(result.status), "message",
             result.duplicate ? "The same image is there already." : "Image uploaded successfully. Processing started.",
@@ -278,9 +281,10 @@ static int read_cursor(const char *text, struct media_query *query, struct arena
 {
     long long ms;
     char id[ID_MAX];
+    int used = 0;
     if (!text || !*text)
         return 0;
-    if (sscanf(text, "%lld.%63s", &ms, id) != 2)
+    if (sscanf(text, "%lld.%n", &ms, &used) != 1 || !used || id_parse("img", text + used, id) < 0)
         return error_set(err, ERR_INVALID_CURSOR, "The cursor is not one that DeepLens gave");
     query->before_ms = ms;
     query->before_id = arena_strdup(arena, id);

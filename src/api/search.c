@@ -85,6 +85,19 @@ static int query_of_form(struct http_request *req, const struct form *form, json
     return 0;
 }
 
+// Clients with typed classes send null for what they do not set.
+static void drop_nulls(json_t *query)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(query, next, key, value)
+    {
+        if (json_is_null(value))
+            json_object_del(query, key);
+    }
+}
+
 static json_t *read_json(struct http_request *req, const struct search_sink *sink, struct error *err)
 {
     if (!sink->is_json) {
@@ -97,6 +110,7 @@ static json_t *read_json(struct http_request *req, const struct search_sink *sin
         error_set(err, ERR_INVALID, "The body must be a JSON object");
         return NULL;
     }
+    drop_nulls(query);
     return query;
 }
 
@@ -115,7 +129,7 @@ static int check_members(const json_t *query, struct error *err)
     static const char *const texts[] = {"tenantId", "imageId", "model", "cursor"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         value = json_object_get(query, texts[i]);
-        if (value && !json_is_string(value) && !json_is_null(value))
+        if (value && !json_is_string(value))
             return error_set(err, ERR_INVALID, "`%s` must be a string", texts[i]);
     }
     return 0;
@@ -123,7 +137,7 @@ static int check_members(const json_t *query, struct error *err)
 
 static int read_vector(struct arena *arena, const json_t *array, struct search_query *out, struct error *err)
 {
-    if (!array || json_is_null(array))
+    if (!array)
         return 0;
     size_t count = json_array_size(array);
     if (!json_is_array(array) || count == 0 || count > 65536)
