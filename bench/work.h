@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The peer of the pipeline: the same work in a tight loop, from memory to memory, nothing around it.
+#ifndef DEEPLENS_BENCH_WORK_H
+#define DEEPLENS_BENCH_WORK_H
+
+#include "photo.h"
+#include "ports/extractor.h"
+
+struct work {
+    struct extractor extractor;
+    const struct extractor_model *model;
+    int edge, quality;   // of thumbnails, as configured by default
+    uint64_t max_pixels; // likewise
+};
+
+void work_open(struct work *w);
+void work_close(struct work *w);
+// Decode, thumbnail if wanted, extract: one picture, on this thread.
+void work_once(const struct work *w, const struct photo *photo, bool thumbnail);
+// `items` pictures on `threads` threads; seconds that it took.
+double work_loop(const struct work *w, const struct photo *photos, size_t photo_count, size_t items, bool thumbnail,
+                 int threads);
+
+#endif
