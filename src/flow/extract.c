@@ -8,9 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "flow/pixel_cache.h"
 #include "flow/step.h"
-#include "media/image.h"
 
 struct extraction {
     const struct flow_model *model;
@@ -23,18 +21,6 @@ const char *step_extract_shown(const struct job *job, const char **model)
 {
     *model = job->event.extraction.model ? job->event.extraction.model : "";
     return "feature_extraction";
-}
-
-static int decode_original(struct flow *f, const char *key, struct pixels *out, struct error *err)
-{
-    _cleanup_free_ void *data = NULL;
-    size_t len;
-    struct image_decoded image;
-    if (flow_read_blob(f, key, f->settings.upload_max_bytes, &data, &len, err) < 0 ||
-        image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, &image, err) < 0)
-        return -1;
-    *out = image.pixels;
-    return 0;
 }
 
 // Finds model, item and picture. On failure the job's error is set and it takes no further part.
@@ -50,9 +36,7 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
                          x->model->model->name, x->model->model->dimension, want->dimension);
     if (job_media(f, job, &x->media, &x->gone, err) < 0)
         return -1;
-    if (x->gone || pixel_cache_get(f->cache, job->event.tenant, job->event.media_id, &x->pixels))
-        return 0;
-    return decode_original(f, x->media.blob_key, &x->pixels, err);
+    return x->gone ? 0 : flow_pixels(f, &x->media, &x->pixels, err);
 }
 
 static int check_vector(const struct flow_model *model, const float *vector, struct error *err)
@@ -74,7 +58,7 @@ static int emit_vector(struct flow *f, struct job *job, const float *vector, dou
         return -1;
     job_next_event(job, TOPIC_VECTORS_INDEXING, x->model->model->name, &next);
     json_t *image = json_pack("{s:i,s:i,s:s,s:I}", "width", x->media.width, "height", x->media.height, "format",
-                              x->media.format ? x->media.format : "", "fileSize", (json_int_t)x->media.size);
+                              x->media.format ? x->media.format : "", "sizeBytes", (json_int_t)x->media.size);
     next.indexing = (struct event_indexing){.model = x->model->model->name,
                                             .version = x->model->model->version,
                                             .vector = vector,

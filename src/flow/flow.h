@@ -3,10 +3,11 @@
 //
 //   flow.h      the ports a flow stands on, and what it offers to the API and the command line
 //   upload.c    bytes in → blob, [media row + event], 202
-//   prepare.c   image.uploaded → decode, thumbnail → feature.extraction.requested, one for each model
+//   prepare.c   image.uploaded → decode → feature.extraction.requested, one for each model
 //   extract.c   feature.extraction.requested → vector → vector.indexing.requested
 //   index.c     vector.indexing.requested → upsert → processing.completed, once all models are in
 //   status.c    processing.completed / .failed → the item's status
+//   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   items.c     status, item, list, delete, files

@@ -66,7 +66,9 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
 static int remove_vector(struct flow *f, struct job *job, struct error *err)
 {
     const struct indexing *x = job->state;
-    return f->index.ops->remove(f->index.state, x->collection, &job->event.media_id, 1, NULL, err);
+    if (f->index.ops->remove(f->index.state, x->collection, &job->event.media_id, 1, NULL, err) < 0)
+        return -1;
+    return f->index.ops->flush(f->index.state, x->collection, err);
 }
 
 // Upserts jobs that share a collection.

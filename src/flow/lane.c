@@ -14,6 +14,7 @@ void lane_init(struct lane *lane, struct runner *r, const struct step *step)
 {
     lane->runner = r;
     lane->step = step;
+    lane->suspected = r->config.queue_events;
     pthread_cond_init(&lane->room, NULL);
     for (int p = 0; p < PRIORITY_COUNT; p++)
         TAILQ_INIT(&lane->ready[p]);
@@ -185,13 +186,18 @@ void lane_done(struct lane *lane, struct task *task)
     pthread_cond_signal(&lane->room);
 }
 
-void lane_pause(struct lane *lane, const struct error *why)
+bool lane_pause(struct lane *lane, const struct error *why)
 {
+    int64_t now = clock_mono_us();
+    if (now < lane->paused_until_us)
+        return false;
     lane->pause_us = lane->pause_us ? lane->pause_us * 2 : PAUSE_MIN_US;
     if (lane->pause_us > PAUSE_MAX_US)
         lane->pause_us = PAUSE_MAX_US;
-    lane->paused_until_us = clock_mono_us() + lane->pause_us;
+    lane->paused_until_us = now + lane->pause_us;
     memcpy(lane->pause_reason, why->message, sizeof lane->pause_reason);
+    pthread_cond_broadcast(&lane->runner->work[lane->step->pool]); // all workers look again when it ends
+    return true;
 }
 
 void lane_clear(struct lane *lane)

@@ -58,7 +58,7 @@ static int remove_file(struct flow *f, const char *key, struct error *err)
 
 static int remove_files(struct flow *f, struct job *job, const struct media *media, struct error *err)
 {
-    const char *thumb = flow_thumb_key(&job->arena, media->tenant, media->id, media->blob_key);
+    const char *thumb = flow_thumb_key(&job->arena, media->tenant, media->id);
     return remove_file(f, media->blob_key, err) < 0 ? -1 : remove_file(f, thumb, err);
 }
 

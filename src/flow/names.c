@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/js.h"
 #include "flow/flow.h"
 #include "flow/step.h"
@@ -76,15 +77,17 @@ const char *flow_path_key(const char *path)
     return path && strncmp(path, mount, sizeof mount - 1) == 0 ? path + sizeof mount - 1 : NULL;
 }
 
-// "tenant-acme/images/2026/11/22/img_X.jpg" → "tenant-acme/thumbnails/2026/11/22/img_X.webp"
-const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id, const char *blob_key)
+// "tenant-acme/thumbnails/7f/img_X.webp": found from the id alone, in 256 folders a tenant.
+const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id)
 {
-    const char *rest = strstr(blob_key, "/images/");
-    const char *dot = strrchr(blob_key, '.');
-    if (!rest || !dot || dot < rest)
-        return arena_printf(arena, "tenant-%s/thumbnails/%s.webp", tenant, id);
-    rest += strlen("/images/");
-    return arena_printf(arena, "tenant-%s/thumbnails/%.*s.webp", tenant, (int)(dot - rest), rest);
+    return arena_printf(arena, "tenant-%s/thumbnails/%02x/%s.webp", tenant, (unsigned)(hash64(id, strlen(id)) & 0xff),
+                        id);
+}
+
+bool media_wants_thumbnail(const struct media *media)
+{
+    _cleanup_json_ json_t *options = js_parse(media->options, strlen(media->options), NULL);
+    return js_bool(options, "generateThumbnail", true);
 }
 
 size_t media_models(struct arena *arena, const struct media *media, const char **out)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step prepare: image.uploaded → decode, thumbnail → feature.extraction.requested, one for each model.
+// Step prepare: image.uploaded → decode → feature.extraction.requested, one for each model.
 //
-// The decoded picture is left in the pixel cache for extract. An item that was deleted meanwhile leaves nothing
-// behind: when work finds it gone it removes the thumbnail that an earlier run may have put.
+// The decoded picture is left in the pixel cache for extract and thumbnail.
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +13,7 @@
 
 struct prepared {
     bool gone;
-    int width, height;     // of the original, upright
-    const char *thumb_key; // NULL: none was asked for
+    int width, height; // of the original, upright
 };
 
 const char *step_prepare_shown(const struct job *job, const char **model)
@@ -23,21 +21,6 @@ const char *step_prepare_shown(const struct job *job, const char **model)
     (void)job;
     *model = "";
     return "preprocessing";
-}
-
-static int put_thumbnail(struct flow *f, const struct pixels *pixels, const char *key, struct error *err)
-{
-    _cleanup_buf_ struct buf webp = BUF_INIT(16 << 20);
-    if (image_thumbnail(pixels, f->settings.thumbnail_edge, f->settings.thumbnail_quality, &webp, err) < 0)
-        return -1;
-    struct blob_put *put;
-    if (f->blob.ops->put_begin(f->blob.state, webp.len, &put, err) < 0)
-        return -1;
-    if (f->blob.ops->put_write(put, webp.data, webp.len, err) < 0) {
-        f->blob.ops->put_abort(put);
-        return -1;
-    }
-    return f->blob.ops->put_commit(put, key, err);
 }
 
 static int emit_extractions(struct flow *f, struct job *job, const struct media *media, struct error *err)
@@ -66,16 +49,6 @@ static int emit_extractions(struct flow *f, struct job *job, const struct media 
     return 0;
 }
 
-// What an earlier run put before the item was deleted; its row may be gone by now, so the event says where.
-static int remove_thumbnail(struct flow *f, struct job *job, struct error *err)
-{
-    const char *original = flow_path_key(job->event.image_uploaded.path);
-    if (!original)
-        return 0;
-    const char *key = flow_thumb_key(&job->arena, job->event.tenant, job->event.media_id, original);
-    return f->blob.ops->remove(f->blob.state, key, err);
-}
-
 static int prepare(struct flow *f, struct job *job, struct error *err)
 {
     struct prepared *done = arena_alloc(&job->arena, sizeof *done);
@@ -83,30 +56,22 @@ static int prepare(struct flow *f, struct job *job, struct error *err)
     if (job_media(f, job, &media, &done->gone, err) < 0)
         return -1;
     job->state = done;
+    if (job->foreign && !media.id)
+        return error_set(err, ERR_NOT_FOUND, "There is no item %.64s of tenant %.64s: uploads create items, events do not",
+                         job->event.media_id, job->event.tenant);
     if (done->gone)
-        return remove_thumbnail(f, job, err);
-
-    _cleanup_free_ void *data = NULL;
-    size_t len;
-    if (flow_read_blob(f, media.blob_key, f->settings.upload_max_bytes, &data, &len, err) < 0)
-        return -1;
+        return 0;
     struct image_decoded image;
-    if (image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, &image, err) < 0)
+    if (flow_decode(f, media.blob_key, &image, err) < 0)
         return -1;
     done->width = image.width;
     done->height = image.height;
-    int rc = 0;
-    _cleanup_json_ json_t *options = js_parse(media.options, strlen(media.options), NULL);
-    if (js_bool(options, "generateThumbnail", true)) {
-        done->thumb_key = flow_thumb_key(&job->arena, media.tenant, media.id, media.blob_key);
-        rc = put_thumbnail(f, &image.pixels, done->thumb_key, err);
+    int rc = emit_extractions(f, job, &media, err);
+    if (rc == 0) {
+        const char *models[FLOW_MODELS_MAX];
+        size_t uses = media_models(&job->arena, &media, models) + media_wants_thumbnail(&media);
+        pixel_cache_put(f->cache, media.tenant, media.id, &image.pixels, (int)uses);
     }
-    if (rc == 0)
-        rc = emit_extractions(f, job, &media, err);
-    const char *models[FLOW_MODELS_MAX];
-    int uses = (int)media_models(&job->arena, &media, models);
-    if (rc == 0)
-        pixel_cache_put(f->cache, media.tenant, media.id, &image.pixels, uses);
     pixels_free(&image.pixels);
     return rc;
 }
@@ -128,10 +93,7 @@ int step_prepare_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
         return STEP_AGAIN;
     if (gone)
         return STEP_OK;
-    const struct media_patch patch = {.set_status = true,
-                                      .status = MEDIA_PROCESSING,
-                                      .width = done->width,
-                                      .height = done->height,
-                                      .thumb_key = done->thumb_key};
+    const struct media_patch patch = {
+        .set_status = true, .status = MEDIA_PROCESSING, .width = done->width, .height = done->height};
     return f->meta.ops->media_update(tx, media.tenant, media.id, &patch, err);
 }

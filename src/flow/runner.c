@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/js.h"
 #include "base/log.h"
 #include "flow/runner_int.h"
 #include "media/image.h"
@@ -74,7 +75,7 @@ static int64_t next_look(const struct runner *r, enum step_pool pool)
     return look;
 }
 
-static void wake_workers(struct runner *r)
+void runner_wake_workers(struct runner *r)
 {
     for (int pool = 0; pool < POOL_COUNT; pool++)
         pthread_cond_broadcast(&r->work[pool]);
@@ -112,21 +113,25 @@ static void *io_worker(void *arg)
 
 // --- Fetching
 
-// Nothing is left that could be what the last process died of.
-static void end_care_when_empty(struct runner *r)
+// Some beginnings never come back (their events were removed): care ends as well once no step can have one any more,
+// having found its topics empty, or having settled as many events as a process holds.
+static void end_care_when_vain(struct runner *r)
 {
-    size_t held = 0;
     for (int s = 0; s < STEP_COUNT; s++)
-        held += r->lanes[s].held_events;
-    if (r->careful && !held)
-        r->careful = 0;
+        if (r->lanes[s].suspected)
+            return;
+    if (r->careful)
+        runner_wake_workers(r);
+    r->careful = 0;
 }
 
 static void add_records(struct lane *lane, struct elog_record **records, size_t count)
 {
     struct runner *r = lane->runner;
-    if (!count)
-        end_care_when_empty(r);
+    if (!count && !lane->held_events) {
+        lane->suspected = 0;
+        end_care_when_vain(r);
+    }
     for (size_t i = 0; i < count; i++)
         lane_add(lane, records[i]);
     if (count == 1)
@@ -195,6 +200,8 @@ static void over(struct runner *r, struct task *task)
     if (task->suspect && r->careful && --r->careful == 0)
         log_info("runner", "everything that was at work when the last process died is settled");
     struct lane *lane = task->lane;
+    if (task->outcome != OUT_SKIP && lane->suspected && --lane->suspected == 0)
+        end_care_when_vain(r);
     lane_done(lane, task);
     if (lane->step == &steps[STEP_PREPARE])
         r->flow->backlog = (int64_t)lane->held_events;
@@ -212,8 +219,9 @@ static void unsettled(struct runner *r, struct task *task, const struct error *e
         task->job.error = *err; // the effects themselves cannot be had: a failure of this event
         task->outcome = err->retryable && task->attempt < task->max_attempts ? OUT_RETRY : OUT_DEAD;
     } else {
-        lane_pause(task->lane, err);
-        log_error("runner", "step %s waits, its effects cannot be stored: %s", task->lane->step->name, err->message);
+        if (lane_pause(task->lane, err))
+            log_error("runner", "step %s waits, its effects cannot be stored: %s", task->lane->step->name,
+                      err->message);
     }
     task->again = task->applying_failed = false;
     lane_put_back(task->lane, task);
@@ -231,15 +239,13 @@ void runner_settled(struct task *task, const struct error *err)
     bool followed = task->follower != NULL;
     bool careful = r->careful > 0; // everybody was waiting for this task alone
     enum step_pool pool = task->lane->step->pool;
-    if (err && err->code == ERR_CONFLICT && !task->again)
-        over(r, task); // the partition has another owner by now, who will do it
-    else if (err)
+    if (err)
         unsettled(r, task, err);
     else
         over(r, task);
     r->busy--;
     if (careful)
-        wake_workers(r);
+        runner_wake_workers(r);
     else if (err || followed)
         pthread_cond_signal(&r->work[pool]);
     if (retry) {
@@ -259,6 +265,24 @@ struct due {
     int64_t next_ms;
 };
 
+static int publish_retry(struct flow *f, struct meta_tx *tx, const struct meta_retry *row, struct error *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_json_ json_t *root = NULL;
+    struct event event;
+    enum event_topic topic;
+    if (event_topic_parse(row->topic, &topic) < 0 ||
+        event_decode(topic, row->value, row->value_len, NULL, &arena, &event, &root, err) < 0)
+        return -1;
+    const struct emit emit = {.topic = topic,
+                              .key = row->key,
+                              .event_id = event.id,
+                              .priority = event_priority(&event),
+                              .value = row->value,
+                              .value_len = row->value_len};
+    return flow_publish_tx(f, tx, &emit, err);
+}
+
 static int retry_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct due *due = arg;
@@ -268,12 +292,9 @@ static int retry_tx(struct meta_tx *tx, void *arg, struct error *err)
     due->published = 0;
     if (f->meta.ops->retry_take(tx, &arena, clock_now_ms(), RETRY_BATCH, &rows, &due->published, err) < 0)
         return -1;
-    for (size_t i = 0; i < due->published; i++) {
-        const struct elog_record record = {
-            .topic = rows[i].topic, .key = rows[i].key, .value = rows[i].value, .value_len = rows[i].value_len};
-        if (f->log.ops->publish_tx(f->log.state, tx, &record, err) < 0)
+    for (size_t i = 0; i < due->published; i++)
+        if (publish_retry(f, tx, &rows[i], err) < 0)
             return -1;
-    }
     return f->meta.ops->retry_next(tx, &due->next_ms, err);
 }
 
@@ -432,7 +453,7 @@ void runner_stop(struct runner *r)
         return;
     pthread_mutex_lock(&r->lock);
     r->stopping = true;
-    wake_workers(r);
+    runner_wake_workers(r);
     pthread_cond_broadcast(&r->timer_wake);
     for (int s = 0; s < STEP_COUNT; s++)
         pthread_cond_broadcast(&r->lanes[s].room);

@@ -79,6 +79,7 @@ struct lane { // one step's consumer and queue
     struct chain *keys[KEY_BUCKETS];
     struct part *parts;
     size_t held_events, held_bytes;
+    size_t suspected; // events to settle before none can be left that had begun when a process died; see runner.c
     int64_t paused_until_us, pause_us; // of an outage
     char pause_reason[384];
 };
@@ -109,12 +110,15 @@ int lane_add(struct lane *lane, struct elog_record *record); // takes the record
 void lane_put_back(struct lane *lane, struct task *task);    // to the front of its priority
 size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, struct task **out);
 void lane_done(struct lane *lane, struct task *task); // frees it; its follower becomes ready
-void lane_pause(struct lane *lane, const struct error *why);
+bool lane_pause(struct lane *lane, const struct error *why); // false: it is paused already, by the same outage
 int64_t
 lane_commit_offset(const struct task *task); // with its slot done: the lowest offset not done; -1: nothing to commit
 
 // settle.c
 void task_process(struct runner *r, struct task **tasks, size_t count); // on a worker: decode, claim, work, settle
-void runner_settled(struct task *task, const struct error *err);        // on the writer's thread; in runner.c
+
+// runner.c
+void runner_settled(struct task *task, const struct error *err); // on the writer's thread
+void runner_wake_workers(struct runner *r);                      // under the lock
 
 #endif

@@ -150,7 +150,7 @@ static int check_query(const struct flow *f, const struct search_query *query, s
         return error_set(err, ERR_INVALID, "A search needs exactly one of: a file, `imageId`, `vector`");
     if (query->k > f->settings.search_max_k)
         return error_set(err, ERR_INVALID, "`topK` may be at most %zu", f->settings.search_max_k);
-    if (query->offset + query->k > 9999)
+    if (query->offset > 9999 || query->offset + query->k > 9999)
         return error_set(err, ERR_INVALID_CURSOR, "A search reaches 9999 hits deep at most");
     return 0;
 }

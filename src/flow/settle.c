@@ -17,6 +17,14 @@
 
 // --- Reading the event
 
+static bool is_ours(const struct elog_record *record)
+{
+    for (size_t i = 0; i < record->header_count; i++)
+        if (strcmp(record->headers[i].name, "ce_source") == 0)
+            return strcmp(record->headers[i].value, FLOW_SOURCE) == 0;
+    return false;
+}
+
 static void decode(struct runner *r, struct task *task)
 {
     const struct elog_record *record = task->record;
@@ -37,6 +45,10 @@ static void decode(struct runner *r, struct task *task)
         return;
     }
     task->decoded = true;
+    job->foreign = !is_ours(record);
+    const char *priority = event_priority(&job->event);
+    if (priority) // the header, if any, was a hint for the queue
+        media_priority_parse(priority, &job->priority);
     task->attempt = job->event.attempt;
     if (job->event.max_attempts)
         task->max_attempts = job->event.max_attempts;
@@ -94,7 +106,11 @@ static int claim_one(struct flow *f, struct meta_tx *tx, struct task *task, stru
         task->attempt = task->max_attempts;
         task->outcome = OUT_DEAD;
         task->to_settle = true;
-        error_set(&job->error, ERR_PROCESS_DIED, "The process died %d times while it worked on this", begun - 1);
+        if (begun > 1)
+            error_set(&job->error, ERR_PROCESS_DIED, "The process died %d times while it worked on this", begun - 1);
+        else
+            error_set(&job->error, ERR_EVENT_INVALID, "The event asks for attempt %d of at most %d",
+                      job->event.attempt, task->max_attempts);
         return 0;
     }
     return show_step(f, tx, task, "running", err);
@@ -215,7 +231,9 @@ static int settle_failed(struct flow *f, struct meta_tx *tx, struct task *task, 
     bool final = task->outcome == OUT_DEAD;
     if (show_step(f, tx, task, final ? "failed" : "retrying", err) < 0)
         return -1;
-    if ((final ? publish_dead_letter(f, tx, task, err) : put_retry(f, tx, task, err)) < 0)
+    int rc = final ? publish_dead_letter(f, tx, task, err) : put_retry(f, tx, task, err);
+    task->applying_failed = rc < 0 && !final; // what cannot be put off ends here
+    if (rc < 0)
         return -1;
     return publish_failed(f, tx, task, final, err);
 }
@@ -229,7 +247,11 @@ static int commit_offset(struct flow *f, struct meta_tx *tx, struct task *task, 
     if (offset < 0)
         return 0;
     const struct part *part = task->part;
-    return f->log.ops->commit_tx(task->lane->consumer, tx, part->topic, part->partition, part->epoch, offset, err);
+    struct error why = {0};
+    if (f->log.ops->commit_tx(task->lane->consumer, tx, part->topic, part->partition, part->epoch, offset, &why) == 0)
+        return 0;
+    // The partition has another owner by now, or is no more. The work is done, and the inbox tells whoever gets it.
+    return why.code == ERR_CONFLICT || why.code == ERR_NOT_FOUND ? 0 : error_copy(err, &why);
 }
 
 static int settle_tx(struct meta_tx *tx, void *arg, struct error *err)
@@ -283,14 +305,37 @@ static void put_back(struct runner *r, struct task **tasks, size_t count, const 
 {
     pthread_mutex_lock(&r->lock);
     struct lane *lane = tasks[0]->lane;
-    if (clock_mono_us() >= lane->paused_until_us) {
-        lane_pause(lane, why);
+    if (lane_pause(lane, why))
         log_warn("runner", "step %s pauses: %s", lane->step->name, why->message);
-    }
     for (size_t i = count; i-- > 0;)
         lane_put_back(lane, tasks[i]);
     r->busy -= count;
+    if (r->careful)
+        runner_wake_workers(r);
     pthread_mutex_unlock(&r->lock);
+}
+
+static int release_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct claim *claim = arg;
+    const struct meta_ops *meta = claim->runner->flow->meta.ops;
+    for (size_t i = 0; i < claim->count; i++) {
+        const struct task *task = claim->tasks[i];
+        if (meta->inbox_release(tx, task->lane->step->group, task->job.event.id, task->job.event.attempt, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+// Takes the beginnings back, so that an outage spends no attempt though the process ends before it does (G6). When
+// that cannot be had, they stay counted: then the store is out as well.
+static void release(struct runner *r, struct task **tasks, size_t count)
+{
+    struct claim call = {r, tasks, count};
+    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, release_tx, &call, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        tasks[i]->claimed = false;
 }
 
 static int claim(struct runner *r, struct task **tasks, size_t count)
@@ -298,6 +343,8 @@ static int claim(struct runner *r, struct task **tasks, size_t count)
     struct claim call = {r, tasks, count};
     struct error why = {0};
     if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, claim_tx, &call, &why) < 0) {
+        for (size_t i = 0; i < count; i++)
+            tasks[i]->to_settle = false; // what the inbox said was not kept
         put_back(r, tasks, count, &why);
         return -1;
     }
@@ -370,6 +417,7 @@ void task_process(struct runner *r, struct task **tasks, size_t count)
         size_t waiting = partition_tasks(tasks, working, hit_outage);
         if (waiting) { // not the event's fault: no attempt is spent (G6)
             struct error why = tasks[0]->job.error;
+            release(r, tasks, waiting);
             put_back(r, tasks, waiting, &why);
         }
         for (size_t i = waiting; i < working; i++)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/js.h"
+#include "flow/pixel_cache.h"
 
 const struct step steps[STEP_COUNT] = {
 #define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit)                               \
@@ -40,6 +40,20 @@ void job_next_event(struct job *job, enum event_topic topic, const char *salt, s
     };
 }
 
+const char *event_priority(const struct event *event)
+{
+    switch (event->topic) {
+    case TOPIC_IMAGES_UPLOADED:
+        return js_str(event->image_uploaded.options, "priority", NULL);
+    case TOPIC_FEATURES_EXTRACTION:
+        return event->extraction.priority;
+    case TOPIC_VECTORS_INDEXING:
+        return event->indexing.priority;
+    default:
+        return NULL;
+    }
+}
+
 int job_emit(struct flow *f, struct job *job, const struct event *event, struct error *err)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(16 << 20);
@@ -67,7 +81,7 @@ int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit,
         {"ce_specversion", "1.0"},
         {"ce_id", emit->event_id},
         {"ce_type", event_topic_type(emit->topic)},
-        {"ce_source", "/deeplens"},
+        {"ce_source", FLOW_SOURCE},
         {"ce_time", clock_rfc3339(now, time)},
         {"deeplens-priority", emit->priority},
     };
@@ -116,20 +130,42 @@ int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, st
     return f->meta.ops->read(f->meta.state, read_media, &call, err);
 }
 
-int flow_read_blob(struct flow *f, const char *key, size_t max, void **data, size_t *len, struct error *err)
+// --- Pictures
+
+static int read_original(struct flow *f, const char *key, void **data, size_t *len, struct error *err)
 {
     struct blob_reader *reader;
     if (f->blob.ops->open_read(f->blob.state, key, &reader, err) < 0)
         return -1;
     uint64_t size = f->blob.ops->reader_size(reader);
-    _cleanup_free_ char *bytes = size <= max ? malloc(size + 1) : NULL;
+    _cleanup_free_ char *bytes = size <= f->settings.upload_max_bytes ? malloc(size + 1) : NULL;
     int rc = bytes ? f->blob.ops->read(reader, 0, bytes, size, err)
-                   : error_set(err, ERR_NO_MEMORY, "The file of %llu bytes does not fit into memory",
+                   : error_set(err, ERR_NO_MEMORY, "The file of %llu bytes is larger than what is decoded",
                                (unsigned long long)size);
     f->blob.ops->reader_close(reader);
     if (rc < 0)
         return -1;
     *data = take_ptr(bytes);
     *len = size;
+    return 0;
+}
+
+int flow_decode(struct flow *f, const char *blob_key, struct image_decoded *out, struct error *err)
+{
+    _cleanup_free_ void *data = NULL;
+    size_t len;
+    if (read_original(f, blob_key, &data, &len, err) < 0)
+        return -1;
+    return image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, out, err);
+}
+
+int flow_pixels(struct flow *f, const struct media *media, struct pixels *out, struct error *err)
+{
+    struct image_decoded image;
+    if (pixel_cache_get(f->cache, media->tenant, media->id, out))
+        return 0;
+    if (flow_decode(f, media->blob_key, &image, err) < 0)
+        return -1;
+    *out = image.pixels;
     return 0;
 }

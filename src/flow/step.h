@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "events/event.h"
 #include "flow/flow.h"
+#include "media/image.h"
 
 enum step_pool { POOL_CPU, POOL_IO, POOL_COUNT };
 
@@ -42,6 +43,7 @@ struct job { // one event on its way through one step
     struct event event;
     struct arena arena; // lives until the effects are committed
     enum media_priority priority;
+    bool foreign; // the event came from another system
     int64_t started_ms;
     int64_t work_us;        // how long work took
     struct error error;     // why work failed; code 0: it did not
@@ -80,6 +82,9 @@ int job_emit(struct flow *f, struct job *job, const struct event *event, struct 
 // that doing it again gives the same event (G3).
 void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out);
 
+// What the event itself says about its priority: "high", "normal", "low"; NULL when nothing.
+const char *event_priority(const struct event *event);
+
 // Reads the item that the job is about. `*gone` when there is none (any more): its traces are to be removed.
 int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err);
 int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err);
@@ -87,13 +92,16 @@ int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct med
 // Models of an item, from its options; at most FLOW_MODELS_MAX names, in the arena.
 size_t media_models(struct arena *arena, const struct media *media, const char **out);
 
-// Reads a whole blob of at most `max` bytes (malloc'ed to *data).
-int flow_read_blob(struct flow *f, const char *key, size_t max, void **data, size_t *len, struct error *err);
+// Decodes an original, small enough for thumbnail and models.
+int flow_decode(struct flow *f, const char *blob_key, struct image_decoded *out, struct error *err);
+// The item's decoded picture: from the pixel cache, else decoded again. The caller frees it.
+int flow_pixels(struct flow *f, const struct media *media, struct pixels *out, struct error *err);
 // "/storage/" + key → key; NULL when the path is not one of ours.
 const char *flow_path_key(const char *path);
 
-// Where the thumbnail of an item with this original is kept.
-const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id, const char *blob_key);
+// Where an item's thumbnail is kept.
+const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
+bool media_wants_thumbnail(const struct media *media);
 
 // Publishes a record in a transaction, with the CloudEvents headers of the event.
 int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit, struct error *err);

@@ -202,11 +202,12 @@ class Server:
         return self.get("/api/v1/admin/ledger").json
 
     def settle(self) -> dict:
-        """Waits until nothing is in flight; gives the ledger."""
+        """Waits until nothing is in flight and every event is handled (thumbnails come last); gives the ledger."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             ledger = self.ledger()
-            if ledger["inFlight"] == 0:
+            groups = self.get("/api/v1/admin/groups").json["groups"]
+            if ledger["inFlight"] == 0 and not any(group["lag"] for group in groups):
                 return ledger
             time.sleep(0.02)
         raise AssertionError(f"still in flight: {ledger}\n{self.log_text()[-3000:]}")
