@@ -27,34 +27,30 @@ static int32_t random_normal(uint64_t *state)
     return sum;
 }
 
-void embed_init(struct embed *e, int inputs, int features, double radians, uint64_t seed)
+void embed_init(struct embed *e, int inputs, double radians, uint64_t seed)
 {
     const double turn = 6.283185307179586;
-    int64_t scale = (int64_t)(radians / turn / EMBED_UNIT * 65536 * 256); // 24.8 fixed point
+    const int64_t scale = (int64_t)(radians / turn / EMBED_UNIT * 65536 * 256); // 24.8 fixed point
     e->inputs = inputs;
-    e->features = features;
-    for (int j = 0; j < features; j++) {
+    for (int j = 0; j < EMBED_FEATURES; j++) {
         for (int i = 0; i < inputs; i++)
             e->frequency[i][j] = (uint16_t)(random_normal(&seed) * scale / (65536 * 256));
         e->phase[j] = (uint16_t)random_next(&seed);
     }
 }
 
-static int32_t wave(uint16_t phase)
-{
-    int32_t at = (int16_t)phase, size = at < 0 ? -at : at;
-    return (at * (32768 - size)) >> 15; // -8192 … 8192
-}
-
-void embed_add(const struct embed *e, const int16_t *measured, int weight, int32_t *sums)
+void embed_add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
 {
     uint16_t phase[EMBED_FEATURES];
     memcpy(phase, e->phase, sizeof(phase));
     for (int i = 0; i < e->inputs; i++) {
-        const uint16_t x = (uint16_t)measured[i], *restrict frequency = e->frequency[i];
-        for (int j = 0; j < e->features; j++)
+        const uint16_t x = (uint16_t)measured[i];
+        const uint16_t *frequency = e->frequency[i];
+        for (int j = 0; j < EMBED_FEATURES; j++)
             phase[j] = (uint16_t)(phase[j] + (uint16_t)((uint32_t)x * frequency[j]));
     }
-    for (int j = 0; j < e->features; j++)
-        sums[j] += (wave(phase[j]) * weight) >> 9;
+    for (int j = 0; j < EMBED_FEATURES; j++) { // at · (32768 - |at|) / 32768: an arc from -8192 to 8192
+        int32_t at = (int16_t)phase[j], size = at < 0 ? -at : at;
+        sums[j] += (at * (32768 - size)) >> 15;
+    }
 }
