@@ -174,11 +174,11 @@ class Guarantees(Case):
         starts = 1
         server.flags = ("--fault", "extractor.extract:abort@1")  # whatever is extracted first kills: it is the poison
         while starts < 6:
-            server.start()
             try:
+                server.start()
                 status = server.wait_status(poison, "failed")
                 break
-            except OSError:
+            except (OSError, RuntimeError):  # it died, perhaps before it could say that it answers
                 server.process.wait(harness.PATIENCE)
                 server.stop()
                 starts += 1
