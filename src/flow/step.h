@@ -18,6 +18,8 @@
 #include "flow/flow.h"
 #include "media/image.h"
 
+#define FLOW_SOURCE "/deeplens" // the CloudEvents source of what we publish
+
 enum step_pool { POOL_CPU, POOL_IO, POOL_COUNT };
 
 enum { STEP_OK = 0, STEP_FAILED = -1, STEP_AGAIN = 1 };

@@ -187,6 +187,9 @@ struct meta_ops {
     // may have any. Returns ERR_EXISTS (and the transaction must be given up) when it had ended already.
     int (*inbox_end)(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt, bool finished,
                      struct error *err);
+    // release: takes back the last beginning of an attempt that has not ended: something else was to blame (G6).
+    int (*inbox_release)(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt,
+                         struct error *err); // 0 also when there is none
     // How many attempts have begun and not ended: at start, what a process left when it died.
     int (*inbox_open)(struct meta_tx *tx, uint64_t *out, struct error *err);
     int (*inbox_prune)(struct meta_tx *tx, int64_t before_ms, struct error *err); // ended before that

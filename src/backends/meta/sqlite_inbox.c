@@ -74,6 +74,20 @@ int sq_inbox_end(struct meta_tx *tx, const char *consumer, const char *event_id,
                    SQ_ARGS(sq_text(consumer), sq_text(event_id), sq_int(attempt), sq_int(now), sq_int(finished)), err);
 }
 
+int sq_inbox_release(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt, struct error *err)
+{
+    const struct sq_arg args[] = {sq_text(consumer), sq_text(event_id), sq_int(attempt)};
+    if (sq_exec(tx,
+                "UPDATE inbox SET begun = begun - 1"
+                " WHERE consumer = ?1 AND event_id = ?2 AND attempt = ?3 AND ended_ms = 0",
+                args, ARRAY_LEN(args), err) < 0)
+        return -1;
+    return sq_exec(tx,
+                   "DELETE FROM inbox"
+                   " WHERE consumer = ?1 AND event_id = ?2 AND attempt = ?3 AND ended_ms = 0 AND begun < 1",
+                   args, ARRAY_LEN(args), err);
+}
+
 int sq_inbox_open(struct meta_tx *tx, uint64_t *out, struct error *err)
 {
     int64_t count = 0;
