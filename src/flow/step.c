@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/js.h"
 #include "flow/pixel_cache.h"
 
 const struct step steps[STEP_COUNT] = {
