@@ -6,40 +6,45 @@ JOBS ?= $(shell nproc)
 .PHONY: all deps configure demo test run bench fuzz check docs format install clean
 
 all: configure
-	@ninja -C $(BUILD) -j $(JOBS)
+	@ninja -C "$(BUILD)" -j $(JOBS)
 
 deps:
 	@tools/deps.sh
 
 configure:
-	@tools/configure.sh $(BUILD)
+	@tools/configure.sh "$(BUILD)" $(if $(PREFIX),"-Dprefix=$(PREFIX)")
 
-demo: deps all
-	@tools/demo.sh $(BUILD)
+demo:
+	@tools/deps.sh build demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo.sh "$(BUILD)"
 
-test: deps
+test:
+	@tools/deps.sh build test
 	@tools/test.sh
 
 run: all
-	@$(BUILD)/deeplens serve
+	@"$(BUILD)/deeplens" serve
 
 bench: all
-	@bench/run.sh $(BUILD) $(BENCH)
+	@bench/run.sh "$(BUILD)" $(BENCH)
 
-fuzz: deps
+fuzz:
+	@tools/deps.sh build test
 	@tools/fuzz.sh $(FUZZ)
 
 check: all
-	@tools/check.sh $(BUILD)
+	@tools/check.sh "$(BUILD)"
 
 docs: all
-	@tools/docs.sh $(BUILD)
+	@tools/docs.sh "$(BUILD)"
 
 format:
-	@clang-format -i $$(git ls-files '*.c' '*.h')
+	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
+# With PREFIX and DESTDIR as usual.
 install: all
-	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+	@DESTDIR="$(DESTDIR)" meson install -C "$(BUILD)" --no-rebuild
 
 clean:
-	@rm -rf build build-*
+	@rm -rf "$(BUILD)" build build-*
