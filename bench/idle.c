@@ -128,7 +128,7 @@ static void wait_for_all(struct wire *w)
         wire_get(w, "/api/v1/admin/ledger");
         wire_expect(w, 200, "the ledger");
         wire_member(w, "inFlight", text, sizeof text);
-    } while (atol(text) > 0);
+    } while (strtol(text, NULL, 10) > 0);
 }
 
 // Many small pictures that differ.

@@ -74,10 +74,10 @@ static int64_t all_done_ms(struct wire *w, size_t items)
         wire_get(w, "/api/v1/admin/ledger");
         wire_expect(w, 200, "the ledger");
         wire_member(w, "inFlight", text, sizeof text);
-    } while (atol(text) > 0);
+    } while (strtol(text, NULL, 10) > 0);
     int64_t done = clock_now_ms();
     wire_member(w, "searchable", text, sizeof text);
-    if ((size_t)atol(text) != items)
+    if ((size_t)strtol(text, NULL, 10) != items)
         bench_fail("%zu items were uploaded, %s became searchable", items, text);
     return done;
 }

@@ -80,7 +80,8 @@ static void check_configuration(struct doctor *d, const struct conf *conf)
         say(d, OK, "configuration", NULL, "%s", text);
     } else {
         say(d, OK, "configuration", NULL, "in force:");
-        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        char *rest = NULL;
+        for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
             printf("%20s %s\n", "", line);
     }
     free(text);

@@ -83,7 +83,7 @@ static void print_decimal(double value, int precision, struct decimal *d, char t
     d->count = precision;
     d->digits[0] = text[0];
     memcpy(d->digits + 1, mark - (precision - 1), (size_t)precision - 1);
-    d->point = atoi(mark + 1) + 1;
+    d->point = (int)strtol(mark + 1, NULL, 10) + 1;
 }
 
 // Normal numbers need 6 (15) digits or more, or fewer with zeros behind; below them one digit may do.

@@ -311,13 +311,13 @@ static json_t *deadletter_json(const struct elog_record *r)
     json_t *json = json_pack("{s:s?,s:s?,s:s?,s:s?,s:s?,s:i,s:s?}", "topic", header(r, "__dlq.errors.topic"), "group",
                              header(r, "__dlq.errors.group"), "stage", header(r, "__dlq.errors.stage"), "code",
                              header(r, "__dlq.errors.code"), "message", header(r, "__dlq.errors.message"),
-                             "deliveryCount", count ? atoi(count) : 0, "key", r->key);
+                             "deliveryCount", count ? (int)strtol(count, NULL, 10) : 0, "key", r->key);
     char id[48];
     snprintf(id, sizeof id, "%d-%lld", r->partition, (long long)r->offset);
     js_set_str(json, "id", id);
     const char *partition = header(r, "__dlq.errors.partition"), *offset = header(r, "__dlq.errors.offset");
-    json_object_set_new(json, "partition", json_integer(partition ? atoi(partition) : -1));
-    json_object_set_new(json, "offset", json_integer(offset ? atoll(offset) : -1));
+    json_object_set_new(json, "partition", json_integer(partition ? (int)strtol(partition, NULL, 10) : -1));
+    json_object_set_new(json, "offset", json_integer(offset ? strtoll(offset, NULL, 10) : -1));
     js_set_time(json, "failedAt", r->timestamp_ms);
     name_event(json, r);
     return json;
@@ -428,7 +428,7 @@ static int reissue(struct flow *f, const struct elog_record *letter, const struc
                    int *attempt, struct error *err)
 {
     const char *count = header(letter, "__dlq.errors.delivery.count");
-    int spent = count ? atoi(count) : 0;
+    int spent = count ? (int)strtol(count, NULL, 10) : 0;
     int each = f->settings.retry_attempts;
     *attempt = spent + 1;
     return event_reissue(letter->value, letter->value_len, event->id, spent + 1, spent + each, out, err);

@@ -39,7 +39,7 @@ static int split(const char *text, char host[HOST_MAX], char port[8], struct err
     }
     size_t len = (size_t)(end - start);
     if (len == 0 || len >= HOST_MAX || !*digits || digits[strspn(digits, "0123456789")] || strlen(digits) > 5 ||
-        atoi(digits) > 65535)
+        strtol(digits, NULL, 10) > 65535)
         return bad(err, text);
     memcpy(host, start, len);
     host[len] = 0;
