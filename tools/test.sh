@@ -61,8 +61,8 @@ stage() {
     plain) build build && run build ;;
     check) build build && tools/check.sh build ;;
     clang) CC=clang build build-clang ;;
-    asan) build build-asan -Db_lundef=false -Db_sanitize=address,undefined && run build-asan --no-suite slow -t 4 ;;
-    tsan) build build-tsan -Db_lundef=false -Db_sanitize=thread && run build-tsan --no-suite slow -t 4 ;;
+    asan) CC=clang build build-asan -Db_lundef=false -Db_sanitize=address,undefined && run build-asan --no-suite slow -t 4 ;;
+    tsan) CC=clang build build-tsan -Db_lundef=false -Db_sanitize=thread && run build-tsan --no-suite slow -t 4 ;;
     fuzz) tools/fuzz.sh --smoke ;;
     *) echo "test: there is no stage $1" >&2; return 1 ;;
     esac
