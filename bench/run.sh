@@ -18,6 +18,7 @@ done
 build=$(cd "$1" && pwd) || exit 1
 shift
 all="acks pipeline idle log nodelay index"
+[ -n "$short" ] || all="$all quality" # needs photos, and two minutes
 for name in "$@"; do
     case " $all " in
     *" $name "*) ;;

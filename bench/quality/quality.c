@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// How well copies are found: every edited copy of some of the pictures is searched among all of them, by exact
+// cosine similarity, with the built-in extractor. One JSON line a figure on stdout, a table on stderr.
+//
+//   quality BUILD [--short] [--items N] [--queries N] [--half held-out|tuning|all] [--seed S] [FOLDER…]
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <vips/vips.h>
+
+#include "backends/extractor/extractor_builtin.h"
+#include "base/cleanup.h"
+#include "corpus.h"
+#include "edits.h"
+
+enum { MAX_THREADS = 64 };
+
+struct options {
+    size_t items, queries;
+    const char *half;
+    uint64_t seed;
+    char **folders;
+    size_t folder_count;
+};
+
+struct tally {
+    size_t asked, first, ten;
+};
+
+struct bench {
+    struct options options;
+    struct corpus corpus;
+    void *state;
+    const struct extractor_model *model;
+    float *vectors; // of all items
+    size_t *chosen; // items that copies are made of
+    size_t chosen_count;
+    atomic_size_t next;
+    atomic_long extract_us, extracted;
+    pthread_mutex_t lock;
+    struct tally tallies[2][EDIT_COUNT]; // whole photos, tiles
+};
+
+// Where Debian's packages of photos put them.
+static char *usual_folders[] = {"/usr/share/backgrounds", "/usr/share/wallpapers"};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: quality BUILD [--short] [--items N] [--queries N] [--half held-out|tuning|all] [--seed S] "
+                    "[FOLDER...]\n");
+    return 2;
+}
+
+static int options_parse(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.items = 4100, .queries = 300, .half = "held-out", .seed = 1};
+    int i = 2; // argv[1] is the build folder, which every benchmark is given
+    for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--short") == 0) {
+            o->items = 200;
+            o->queries = 10;
+            continue;
+        }
+        if (strcmp(argv[i], "--items") == 0)
+            o->items = strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "--queries") == 0)
+            o->queries = strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "--half") == 0)
+            o->half = value;
+        else if (strcmp(argv[i], "--seed") == 0)
+            o->seed = strtoull(value, NULL, 10);
+        else
+            return -1;
+        i++;
+    }
+    o->folders = i < argc ? argv + i : usual_folders;
+    o->folder_count = i < argc ? (size_t)(argc - i) : ARRAY_LEN(usual_folders);
+    bool known = !strcmp(o->half, "held-out") || !strcmp(o->half, "tuning") || !strcmp(o->half, "all");
+    return argc > 1 && known && o->items > 1 && o->queries > 0 ? 0 : -1;
+}
+
+static long cpu_us(void) // of this thread: what others do beside it does not count
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000L + t.tv_nsec / 1000;
+}
+
+static void extract_one(struct bench *b, const struct pixels *p, float *out)
+{
+    struct error err = {0};
+    long begin = cpu_us();
+    if (extractor_builtin.extract(b->state, b->model, p, 1, out, &err)) {
+        fprintf(stderr, "quality: %s\n", err.message);
+        exit(1);
+    }
+    atomic_fetch_add(&b->extract_us, cpu_us() - begin);
+    atomic_fetch_add(&b->extracted, 1);
+}
+
+static void *index_items(void *arg)
+{
+    struct bench *b = arg;
+    for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->corpus.count;) {
+        struct pixels small;
+        shrink_to(&b->corpus.items[i].source, EDGE_EXTRACT, &small);
+        extract_one(b, &small, b->vectors + i * b->model->dimension);
+        pixels_free(&small);
+    }
+    vips_thread_shutdown();
+    return NULL;
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    float parts[8] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            parts[k] += a[i + k] * b[i + k];
+    for (size_t k = 0; k < 8; k++)
+        sum += parts[k];
+    return sum;
+}
+
+// How many items are nearer to the query than the right one is.
+static size_t rank_of(const struct bench *b, const float *query, size_t right)
+{
+    size_t dimension = b->model->dimension, rank = 0;
+    float score = dot(query, b->vectors + right * dimension, dimension);
+    for (size_t i = 0; i < b->corpus.count; i++)
+        rank += i != right && dot(query, b->vectors + i * dimension, dimension) >= score;
+    return rank;
+}
+
+static void ask(struct bench *b, size_t item, enum edit edit, float *query)
+{
+    uint64_t seed = b->options.seed * 1000003 + item * 64 + edit;
+    size_t other = b->chosen[random_next(&seed) % b->chosen_count];
+    struct pixels copy;
+    if (edit_apply(edit, &b->corpus.items[item].source, &b->corpus.items[other].source, seed, &copy)) {
+        fprintf(stderr, "quality: %s: %s\n", edit_infos[edit].name, vips_error_buffer());
+        exit(1);
+    }
+    extract_one(b, &copy, query);
+    pixels_free(&copy);
+    size_t rank = rank_of(b, query, item);
+    pthread_mutex_lock(&b->lock);
+    struct tally *t = &b->tallies[b->corpus.items[item].tile][edit];
+    t->asked++;
+    t->first += rank < 1;
+    t->ten += rank < 10;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void *ask_all(void *arg)
+{
+    struct bench *b = arg;
+    _cleanup_free_ float *query = malloc(b->model->dimension * sizeof(float));
+    for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->chosen_count * EDIT_COUNT;)
+        ask(b, b->chosen[i / EDIT_COUNT], (enum edit)(i % EDIT_COUNT), query);
+    vips_thread_shutdown();
+    return NULL;
+}
+
+static void run_threads(struct bench *b, void *(*work)(void *))
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    count = count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : count;
+    pthread_t threads[MAX_THREADS];
+    atomic_store(&b->next, 0);
+    for (long i = 0; i < count; i++)
+        pthread_create(&threads[i], NULL, work, b);
+    for (long i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+// All photos of the half asked for, then tiles of it, evenly spread, until there are enough.
+static void choose(struct bench *b)
+{
+    const struct corpus *c = &b->corpus;
+    const char *half = b->options.half;
+    size_t *fitting = calloc(c->count, sizeof(size_t)), fit = 0, photos = 0;
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(half, "all") == 0 || c->items[i].held_out == (strcmp(half, "held-out") == 0)) {
+            fitting[fit++] = i;
+            photos += !c->items[i].tile;
+        }
+    b->chosen = calloc(fit + 1, sizeof(size_t));
+    for (size_t i = 0; i < photos && b->chosen_count < b->options.queries; i++)
+        b->chosen[b->chosen_count++] = fitting[i];
+    size_t tiles = fit - photos, more = b->options.queries - b->chosen_count;
+    more = more < tiles ? more : tiles;
+    for (size_t k = 0; k < more; k++)
+        b->chosen[b->chosen_count++] = fitting[photos + k * tiles / more];
+    free(fitting);
+}
+
+static double share(size_t part, size_t whole)
+{
+    return whole ? (double)part / (double)whole : 0;
+}
+
+static void print_row(const struct bench *b, int edit)
+{
+    const struct tally *p = &b->tallies[0][edit], *t = &b->tallies[1][edit];
+    const char *name = edit_infos[edit].name;
+    int pad = 24;
+    for (const char *s = name; *s; s++)
+        pad -= (*s & 0xC0) != 0x80;
+    fprintf(stderr, "%s%*s %6.3f %6.3f  |  %6.3f %6.3f  |  %6.3f %6.3f\n", name, pad, "",
+            share(p->first + t->first, p->asked + t->asked), share(p->ten + t->ten, p->asked + t->asked),
+            share(p->first, p->asked), share(p->ten, p->asked), share(t->first, t->asked), share(t->ten, t->asked));
+}
+
+static void print_json(const char *figure, double value, const char *goal, bool met)
+{
+    printf("{\"bench\":\"quality\",\"figure\":\"%s\",\"value\":%.4f,\"goal\":%s,\"met\":%s}\n", figure, value, goal,
+           met ? "true" : "false");
+}
+
+static void print_figures(const struct bench *b)
+{
+    char figure[96], goal[32];
+    for (int e = 0; e < EDIT_COUNT; e++) {
+        const struct tally *p = &b->tallies[0][e], *t = &b->tallies[1][e];
+        double one = share(p->first + t->first, p->asked + t->asked);
+        double ten = share(p->ten + t->ten, p->asked + t->asked);
+        snprintf(goal, sizeof(goal), "%.2f", edit_infos[e].goal);
+        snprintf(figure, sizeof(figure), "recall@1 %s", edit_infos[e].name);
+        print_json(figure, one, goal, one >= edit_infos[e].goal);
+        snprintf(figure, sizeof(figure), "recall@10 %s", edit_infos[e].name);
+        print_json(figure, ten, goal, ten >= edit_infos[e].goal);
+    }
+    double us = (double)b->extract_us / (double)b->extracted;
+    print_json("extraction, CPU us a picture", us, "3000", us < 3000);
+}
+
+static void print_all(const struct bench *b)
+{
+    const struct corpus *c = &b->corpus;
+    fprintf(stderr,
+            "%zu items: %zu photos and %zu tiles cut from them (stand-ins for further photos; no two overlap). Of %zu "
+            "files,\n%zu were the same photo in another size or shade and %zu could not be read; %zu tiles were left "
+            "out as flat.\nCopies of %zu items (%s half) are searched among all.\n\n",
+            c->count, c->photos, c->tiles, c->files, c->repeated, c->unreadable, c->flat_tiles, b->chosen_count,
+            b->options.half);
+    fprintf(stderr, "%-24s %15s %15s %15s\n%-24s %6s %6s  |  %6s %6s  |  %6s %6s\n", "", "all   |", "photos   |",
+            "tiles  ", "recall", "@1", "@10", "@1", "@10", "@1", "@10");
+    for (int e = 0; e < EDIT_COUNT; e++)
+        print_row(b, e);
+    fprintf(stderr, "\n");
+    print_figures(b);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct error err = {0};
+    if (options_parse(&b.options, argc, argv))
+        return usage();
+    if (VIPS_INIT(argv[0]) || extractor_builtin.open("", &b.state, &err)) {
+        fprintf(stderr, "quality: cannot start: %s\n", err.message);
+        return 1;
+    }
+    vips_concurrency_set(1);
+    vips_cache_set_max(0);
+    size_t models;
+    b.model = extractor_builtin.models(b.state, &models);
+    if (corpus_load(&b.corpus, b.options.folders, b.options.folder_count, b.options.items)) {
+        fprintf(stderr, "quality: no photos there; Debian has some in mate-backgrounds, gnome-backgrounds, "
+                        "ukui-wallpapers and plasma-workspace-wallpapers\n");
+        return 1;
+    }
+    b.vectors = calloc(b.corpus.count, b.model->dimension * sizeof(float));
+    run_threads(&b, index_items);
+    choose(&b);
+    run_threads(&b, ask_all);
+    print_all(&b);
+    free(b.vectors);
+    free(b.chosen);
+    corpus_free(&b.corpus);
+    extractor_builtin.close(b.state);
+    vips_shutdown();
+    return 0;
+}
