@@ -50,10 +50,11 @@ static void test_paths(void **state)
     assert_null(flow_path_key("minio://bucket/x.jpg"));
     assert_null(flow_path_key("/storag"));
     assert_null(flow_path_key(NULL));
-    assert_string_equal(flow_thumb_key(&arena, "a.b", "img_1"), flow_thumb_key(&arena, "a.b", "img_1"));
-    const char *key = flow_thumb_key(&arena, "a.b", "img_1");
-    assert_memory_equal(key, "tenant-a.b/thumbnails/", strlen("tenant-a.b/thumbnails/"));
-    assert_string_equal(strrchr(key, '/'), "/img_1.webp");
+    const char *one = flow_thumb_key(&arena, "a.b", "img_1"), *other = flow_thumb_key(&arena, "a.b", "img_2");
+    assert_int_equal(strncmp(one, "tenant-a.b/thumbnails/", 22), 0);
+    assert_string_equal(strrchr(one, '/'), "/img_1.webp");
+    assert_string_not_equal(one, other);
+    assert_string_equal(one, flow_thumb_key(&arena, "a.b", "img_1"));
 }
 
 static void test_models_of_an_item(void **state)
