@@ -166,13 +166,22 @@ static void set_value(json_t *json, const void *value, size_t len)
         js_set_str(json, "valueBase64", sodium_bin2base64(text, room, value, len, sodium_base64_VARIANT_ORIGINAL));
 }
 
+// Keys and headers are any bytes; NULL stays NULL.
+static json_t *text_json(const char *text)
+{
+    _cleanup_free_ char *utf8 = text ? js_utf8(text, strlen(text)) : NULL;
+    return utf8 ? json_string(utf8) : NULL;
+}
+
 static json_t *record_json(const struct elog_record *r)
 {
     json_t *headers = json_object();
-    for (size_t i = 0; i < r->header_count; i++)
-        js_set_str(headers, r->headers[i].name, r->headers[i].value);
-    json_t *json = json_pack("{s:s,s:i,s:I,s:s?,s:o}", "topic", r->topic, "partition", r->partition, "offset",
-                             (json_int_t)r->offset, "key", r->key, "headers", headers);
+    for (size_t i = 0; i < r->header_count; i++) {
+        _cleanup_free_ char *name = js_utf8(r->headers[i].name, strlen(r->headers[i].name));
+        json_object_set_new(headers, name, text_json(r->headers[i].value));
+    }
+    json_t *json = json_pack("{s:s,s:i,s:I,s:o?,s:o}", "topic", r->topic, "partition", r->partition, "offset",
+                             (json_int_t)r->offset, "key", text_json(r->key), "headers", headers);
     js_set_time(json, "timestamp", r->timestamp_ms);
     set_value(json, r->value, r->value_len);
     return json;
@@ -308,10 +317,10 @@ static void name_event(json_t *json, const struct elog_record *r)
 static json_t *deadletter_json(const struct elog_record *r)
 {
     const char *count = header(r, "__dlq.errors.delivery.count");
-    json_t *json = json_pack("{s:s?,s:s?,s:s?,s:s?,s:s?,s:i,s:s?}", "topic", header(r, "__dlq.errors.topic"), "group",
+    json_t *json = json_pack("{s:s?,s:s?,s:s?,s:s?,s:o?,s:i,s:o?}", "topic", header(r, "__dlq.errors.topic"), "group",
                              header(r, "__dlq.errors.group"), "stage", header(r, "__dlq.errors.stage"), "code",
-                             header(r, "__dlq.errors.code"), "message", header(r, "__dlq.errors.message"),
-                             "deliveryCount", count ? (int)strtol(count, NULL, 10) : 0, "key", r->key);
+                             header(r, "__dlq.errors.code"), "message", text_json(header(r, "__dlq.errors.message")),
+                             "deliveryCount", count ? (int)strtol(count, NULL, 10) : 0, "key", text_json(r->key));
     char id[48];
     snprintf(id, sizeof id, "%d-%lld", r->partition, (long long)r->offset);
     js_set_str(json, "id", id);
@@ -406,23 +415,6 @@ int admin_deadletter(struct flow *f, const char *id, json_t **out, struct error 
     return 0;
 }
 
-struct replay_call {
-    struct flow *flow;
-    struct elog_record record;
-    const struct event *event; // NULL: the message cannot be read
-};
-
-static int replay_tx(struct meta_tx *tx, void *arg, struct error *err)
-{
-    struct replay_call *call = arg;
-    struct flow *f = call->flow;
-    struct error why = {0};
-    if (call->event && f->meta.ops->media_reopen(tx, call->event->tenant, call->event->media_id, &why) < 0 &&
-        why.code != ERR_NOT_FOUND && why.code != ERR_CONFLICT) // gone, or not failed (any more)
-        return error_copy(err, &why);
-    return f->log.ops->publish_tx(f->log.state, tx, &call->record, err);
-}
-
 // The next attempts follow those that were spent, so that the inbox lets the first replay through and no second one.
 static int reissue(struct flow *f, const struct elog_record *letter, const struct event *event, struct buf *out,
                    int *attempt, struct error *err)
@@ -432,6 +424,25 @@ static int reissue(struct flow *f, const struct elog_record *letter, const struc
     int each = f->settings.retry_attempts;
     *attempt = spent + 1;
     return event_reissue(letter->value, letter->value_len, event->id, spent + 1, spent + each, out, err);
+}
+
+static size_t original_headers(const struct elog_record *letter, struct elog_header out[ELOG_HEADERS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < letter->header_count && count < ELOG_HEADERS_MAX; i++)
+        if (strncmp(letter->headers[i].name, "__dlq.", 6) != 0)
+            out[count++] = letter->headers[i];
+    return count;
+}
+
+// The headers that the original had.
+static size_t original_headers(const struct elog_record *letter, struct elog_header out[ELOG_HEADERS_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < letter->header_count && n < ELOG_HEADERS_MAX; i++)
+        if (strncmp(letter->headers[i].name, "__dlq.", 6) != 0)
+            out[n++] = letter->headers[i];
+    return n;
 }
 
 int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct error *err)
@@ -455,13 +466,14 @@ int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct
     int attempt = 1;
     if (readable && reissue(f, letter, &event, &text, &attempt, err) < 0)
         return -1;
-    struct replay_call call = {.flow = f,
-                               .event = readable ? &event : NULL,
-                               .record = {.topic = name,
-                                          .key = letter->key,
-                                          .value = readable ? text.data : letter->value,
-                                          .value_len = readable ? text.len : letter->value_len}};
-    if (f->meta.ops->write(f->meta.state, META_SYNCED, replay_tx, &call, err) < 0)
+    struct elog_header headers[ELOG_HEADERS_MAX];
+    const struct elog_record record = {.topic = name,
+                                       .key = letter->key,
+                                       .value = readable ? text.data : letter->value,
+                                       .value_len = readable ? text.len : letter->value_len,
+                                       .headers = headers,
+                                       .header_count = original_headers(letter, headers)};
+    if (f->log.ops->publish(f->log.state, &record, 1, err) < 0)
         return -1;
     *out = json_pack("{s:s,s:s,s:s?,s:i}", "id", id, "topic", name, "eventId", readable ? event.id : NULL, "attempt",
                      attempt);

@@ -190,7 +190,8 @@ struct deadletter_query { // NULL: any
 };
 int admin_deadletters(struct flow *f, const struct deadletter_query *query, json_t **out, struct error *err);
 int admin_deadletter(struct flow *f, const char *id, json_t **out, struct error *err);
-// Puts the original back on its topic with its own id and the next attempts; twice is harmless.
+// Puts the original back on its topic with its own id and the next attempts; twice is harmless. The item stays failed
+// until it is completed.
 int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct error *err);
 
 #endif

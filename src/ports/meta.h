@@ -33,7 +33,7 @@ typedef void meta_done_fn(void *arg, const struct error *err); // err is NULL af
 
 enum meta_durability { META_SYNCED, META_RELAXED };
 
-// What becomes of an item. The order is the direction: a status only ever moves forward, except by media_reopen.
+// What becomes of an item. The order is the direction: a status only ever moves forward.
 enum media_status {
     MEDIA_UPLOADED,
     MEDIA_PROCESSING,
@@ -167,8 +167,6 @@ struct meta_ops {
                       size_t *count, struct error *err);
     int (*media_update)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_patch *patch,
                         struct error *err); // sets updated_ms; ERR_NOT_FOUND
-    int (*media_reopen)(struct meta_tx *tx, const char *tenant, const char *id,
-                        struct error *err); // failed → processing
     int (*media_delete)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err); // 0 when gone
     int (*media_duplicate)(struct meta_tx *tx, const char *tenant, struct error *err); // counts one duplicate
 

@@ -132,7 +132,6 @@ OP(get, media_get(tx, &c->f->arena, c->tenant, c->id, &c->media, err))
 OP(find_hash, media_find_hash(tx, &c->f->arena, c->tenant, c->text, &c->media, err))
 OP(list, media_list(tx, &c->f->arena, c->query, &c->list, &c->count, err))
 OP(update, media_update(tx, c->tenant, c->id, c->patch, err))
-OP(reopen, media_reopen(tx, c->tenant, c->id, err))
 OP(delete, media_delete(tx, c->tenant, c->id, err))
 OP(duplicate, media_duplicate(tx, c->tenant, err))
 OP(step_put, step_put(tx, c->tenant, c->id, c->step, err))
@@ -395,7 +394,6 @@ static void g7_tenants_are_walls(void **state)
     assert_read_fails(&c, get, ERR_NOT_FOUND);
     assert_read_fails(&c, find_hash, ERR_NOT_FOUND);
     assert_write_fails(&c, update, ERR_NOT_FOUND);
-    assert_write_fails(&c, reopen, ERR_NOT_FOUND);
     assert_write_fails(&c, step_put, ERR_NOT_FOUND);
     assert_reads(&c, list);
     assert_int_equal(c.count, 0);
@@ -457,21 +455,6 @@ static void an_update_changes_what_it_names(void **state)
     struct media_patch none = {0};
     struct call c = {.f = f, .tenant = "default", .id = "img_0", .patch = &none};
     assert_write_fails(&c, update, ERR_NOT_FOUND);
-}
-
-static void only_a_failed_item_is_reopened(void **state)
-{
-    struct fixture *f = *state;
-    insert_sample(f, "default", "img_1");
-    struct call c = {.f = f, .tenant = "default", .id = "img_1"};
-    assert_write_fails(&c, reopen, ERR_CONFLICT);
-    patch_row(f, "img_1", (struct media_patch){.set_status = true, .status = MEDIA_FAILED, .error_code = "X"});
-    assert_writes(&c, reopen);
-    struct media got = fetch(f, "default", "img_1");
-    assert_int_equal(got.status, MEDIA_PROCESSING);
-    assert_null(got.error_code);
-    c.id = "img_0";
-    assert_write_fails(&c, reopen, ERR_NOT_FOUND);
 }
 
 static void the_oldest_living_item_of_a_hash_is_found(void **state)
@@ -627,7 +610,7 @@ static void g2_the_ledger_closes_whatever_happens(void **state)
         struct media row = sample(dice & 64 ? "default" : "other", id);
         struct media_patch patch = {.set_status = true, .status = (enum media_status)(dice / 128 % 5)};
         struct call c = {.f = f, .tenant = row.tenant, .id = id, .row = &row, .patch = &patch};
-        static meta_tx_fn *const what[] = {insert, update, update, delete, reopen, duplicate};
+        static meta_tx_fn *const what[] = {insert, update, update, delete, duplicate};
         enum error_code code = write_code(&c, what[dice / 1024 % ARRAY_LEN(what)]);
         assert_true(code == ERR_NONE || code == ERR_NOT_FOUND || code == ERR_EXISTS || code == ERR_CONFLICT);
         if (i % 20 == 0)
@@ -1225,7 +1208,6 @@ static int run(void)
         T(g7_tenants_are_walls),
         T(g3_a_status_only_moves_forward),
         T(an_update_changes_what_it_names),
-        T(only_a_failed_item_is_reopened),
         T(the_oldest_living_item_of_a_hash_is_found),
         T(a_list_is_newest_first_and_pages_without_gaps),
         T(a_list_is_filtered),

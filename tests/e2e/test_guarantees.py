@@ -130,6 +130,21 @@ class Guarantees(Case):
         completed = server.get("/api/v1/admin/topics/deeplens.processing.completed/records?offset=earliest").json
         self.assertEqual(len(completed["records"]), 1, "the second replay had effects")
 
+    def test_g2_replays_that_fail_again_end_too(self):
+        server = self.server("--fault", "extractor.extract:EXTRACTION_FAILED@1+", "--retry-base", "5ms")
+        image_id = server.upload(png(1)).json["imageId"]
+        server.wait_status(image_id, "failed")
+        first = server.get("/api/v1/admin/deadletters").json["items"][0]
+        server.request("POST", f"/api/v1/admin/deadletters/{first['id']}/replay")
+        letters, end = [], time.monotonic() + harness.PATIENCE
+        while len(letters) < 2 and time.monotonic() < end:
+            letters = server.get("/api/v1/admin/deadletters").json["items"]
+        self.assertEqual(sorted(letter["deliveryCount"] for letter in letters), [3, 6])
+        server.request("POST", f"/api/v1/admin/deadletters/{first['id']}/replay")  # its attempts are spent
+        ledger = server.settle()
+        self.assertEqual((ledger["failed"], ledger["closes"]), (1, True))
+        self.assertEqual(len(server.get("/api/v1/admin/deadletters").json["items"]), 2)
+
     def test_g3_a_retry_has_its_effects_once(self):
         server = self.server("--fault", "index.upsert:INDEXING_FAILED@1", "--retry-base", "10ms")
         image_id = server.upload(png(1)).json["imageId"]

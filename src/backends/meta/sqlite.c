@@ -152,7 +152,6 @@ const struct meta_ops meta_sqlite = {
     .media_find_hash = sq_media_find_hash,
     .media_list = sq_media_list,
     .media_update = sq_media_update,
-    .media_reopen = sq_media_reopen,
     .media_delete = sq_media_delete,
     .media_duplicate = sq_media_duplicate,
     .step_put = sq_step_put,

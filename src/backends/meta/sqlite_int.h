@@ -208,7 +208,6 @@ int sq_media_list(struct meta_tx *tx, struct arena *arena, const struct media_qu
                   size_t *count, struct error *err);
 int sq_media_update(struct meta_tx *tx, const char *tenant, const char *id, const struct media_patch *patch,
                     struct error *err);
-int sq_media_reopen(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int sq_media_delete(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int sq_media_duplicate(struct meta_tx *tx, const char *tenant, struct error *err);
 int sq_step_put(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,

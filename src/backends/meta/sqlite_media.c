@@ -188,25 +188,6 @@ int sq_media_update(struct meta_tx *tx, const char *tenant, const char *id, cons
     return sq_changes(tx) ? 0 : not_found(id, err);
 }
 
-int sq_media_reopen(struct meta_tx *tx, const char *tenant, const char *id, struct error *err)
-{
-    if (sq_exec(tx,
-                "UPDATE media SET updated_ms = ?3, status = 1, error_code = NULL, error_message = NULL"
-                " WHERE tenant = ?1 AND id = ?2 AND status = 2",
-                SQ_ARGS(sq_text(tenant), sq_text(id), sq_int(clock_now_ms())), err) < 0)
-        return -1;
-    if (sq_changes(tx))
-        return 0;
-    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    if (sq_query(tx, "SELECT 1 FROM media WHERE tenant = ?1 AND id = ?2", SQ_ARGS(sq_text(tenant), sq_text(id)), &stmt,
-                 err) < 0)
-        return -1;
-    int rc = sq_next(tx, stmt, err);
-    if (rc <= 0)
-        return rc < 0 ? -1 : not_found(id, err);
-    return error_set(err, ERR_CONFLICT, "The item %.80s has not failed, so it cannot be taken up again", id);
-}
-
 int sq_media_delete(struct meta_tx *tx, const char *tenant, const char *id, struct error *err)
 {
     if (sq_exec(tx, "DELETE FROM step WHERE media = (SELECT row FROM media WHERE tenant = ?1 AND id = ?2)",
