@@ -19,11 +19,11 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
 seeds=$scratch/seeds
-python3 tests/fuzz/make_seeds.py "$seeds" "$build/tests/e2e/pictures" || exit 1
 if [ "$smoke" ]; then cache=$scratch; fi
 export ASAN_OPTIONS="${ASAN_OPTIONS:-abort_on_error=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}"
 export LSAN_OPTIONS="suppressions='$(pwd)/tests/sanitizers/lsan.supp':print_suppressions=0"
+python3 tests/fuzz/make_seeds.py "$seeds" "$build/tests/e2e/pictures" || exit 1
 
 failed=0
 for name in "$@"; do
