@@ -15,25 +15,25 @@ struct size {
     const char *name;
     int width, height;
     size_t bytes;
+    size_t uploads; // a round
 };
 
 static const struct size sizes[] = {
-    {"30k", 480, 360, 30 * 1000 - TAIL_LEN},
-    {"300k", 1600, 1200, 300 * 1000 - TAIL_LEN},
-    {"2m", 3264, 2448, 2 * 1000 * 1000 - TAIL_LEN},
+    {"30k", 480, 360, 30 * 1000 - TAIL_LEN, 1200},
+    {"300k", 1600, 1200, 300 * 1000 - TAIL_LEN, 400},
+    {"2m", 3264, 2448, 2 * 1000 * 1000 - TAIL_LEN, 128},
 };
 static const int connections[] = {8, 64};
 
 static double measure(const struct bench *b, const char *address, const struct photo *photos, int clients,
-                      double seconds, struct series *latency)
+                      size_t uploads, struct series *latency)
 {
     const struct load load = {.address = address,
                               .target = UPLOAD,
                               .connections = clients,
                               .photos = photos,
                               .photo_count = PHOTOS,
-                              .warm = seconds / 4,
-                              .seconds = seconds};
+                              .uploads = uploads};
     struct load_result result;
     bench_settle(b); // what was written before is not this round's to wait for
     load_run(&load, &result);
@@ -52,10 +52,10 @@ static void compare(struct bench *b, const struct size *size, const struct photo
     server_start_on(b, SERVER_HELD, bench_fresh(b, data), &ours);
     server_start(b, SERVER_BARE, (const char *[]){bench_fresh(b, files), "2", NULL}, &bare);
     int rounds = b->brief ? 1 : 5;
-    double seconds = b->brief ? 0.1 : 0.6;
+    size_t uploads = b->brief ? (size_t)clients : size->uploads;
     for (int i = 0; i < rounds; i++) {
-        double rate = measure(b, ours.address, photos, clients, seconds, &latency);
-        double bare_rate = measure(b, bare.address, photos, clients, seconds, NULL);
+        double rate = measure(b, ours.address, photos, clients, uploads, &latency);
+        double bare_rate = measure(b, bare.address, photos, clients, uploads, NULL);
         series_add(&rates, rate);
         series_add(&bare_rates, bare_rate);
         series_add(&ratios, bare_rate > 0 ? rate / bare_rate : 0);
@@ -64,10 +64,13 @@ static void compare(struct bench *b, const struct size *size, const struct photo
     server_stop(&bare);
     bench_remove(data);
     bench_remove(files);
+    double all = (double)uploads * rounds;
 #define NAME(what) (snprintf(name, sizeof name, what "_%s_%d_clients", size->name, clients), name)
     bench_at_least(b, NAME("acks_vs_bare"), series_quantile(&ratios, 0.5), 0.9);
     bench_fact(b, NAME("acks_per_s"), series_quantile(&rates, 0.5));
     bench_fact(b, NAME("bare_per_s"), series_quantile(&bare_rates, 0.5));
+    bench_fact(b, NAME("cpu_us_per_ack"), ours.cpu / all * 1e6);
+    bench_fact(b, NAME("bare_cpu_us_per_ack"), bare.cpu / all * 1e6);
     bench_fact(b, NAME("ack_p50_ms"), series_quantile(&latency, 0.5));
     bench_fact(b, NAME("ack_p99_ms"), series_quantile(&latency, 0.99));
 #undef NAME
@@ -86,7 +89,7 @@ static void absolute(struct bench *b, const char *program, const char *how)
     char data[4096], name[64];
     photos_make(640, 480, 60 * 1000, photos, PHOTOS);
     server_start_on(b, program, bench_fresh(b, data), &server);
-    double rate = measure(b, server.address, photos, 8, b->brief ? 0.1 : 3, &latency);
+    double rate = measure(b, server.address, photos, 8, b->brief ? 50 : 3000, &latency);
     server_kill(&server); // the backlog is of no interest
     bench_remove(data);
     snprintf(name, sizeof name, "acks_per_s_60k_8_clients_%s", how);

@@ -34,6 +34,8 @@ void bench_check(int rc, const struct error *err);
 int bench_processors(void);
 double bench_now(void); // seconds, monotonic
 void bench_sleep(double seconds);
+struct rusage;
+double bench_cpu(const struct rusage *used); // seconds; NULL: of this process so far
 
 // Folders, always below the benchmark's own.
 const char *bench_fresh(struct bench *b, char out[4096]); // a new empty one

@@ -14,12 +14,10 @@ struct load {
     int connections;
     const struct photo *photos; // sent in turn, each with a tail of its own
     size_t photo_count;
-    double warm, seconds; // answers in `seconds` after `warm` are counted; or, when `uploads` is set,
-    size_t uploads;       // this many are sent and all counted
+    size_t uploads; // sent in all
 };
 
 struct load_result {
-    size_t answers;
     double seconds;
     double per_second;
     struct series latency; // ms, from the first byte sent to the last received

@@ -82,7 +82,7 @@ static int64_t all_done_ms(struct wire *w, size_t items)
     return done;
 }
 
-static double through_pipeline(struct bench *b, const struct photo *photos, size_t items, bool thumbnail)
+static double through_pipeline(struct bench *b, const struct photo *photos, size_t items, bool thumbnail, double *cpu)
 {
     struct load_result uploads;
     struct server server;
@@ -95,6 +95,7 @@ static double through_pipeline(struct bench *b, const struct photo *photos, size
     double seconds = (double)(done - first_began_ms(&wire, &uploads)) / 1000;
     wire_close(&wire);
     server_stop(&server);
+    *cpu = server.cpu / (double)items;
     bench_remove(data);
     load_result_free(&uploads);
     return (double)items / seconds;
@@ -103,15 +104,18 @@ static double through_pipeline(struct bench *b, const struct photo *photos, size
 static void compare(struct bench *b, const struct work *work, const struct kind *kind, const struct photo *photos,
                     bool thumbnail)
 {
-    struct series ratios = {0}, rates = {0}, loops = {0};
+    struct series ratios = {0}, rates = {0}, loops = {0}, cpu_ratios = {0};
     char name[64];
     size_t items = b->brief ? kind->brief_items : kind->items;
     int rounds = b->brief ? 1 : 3, threads = bench_processors();
     bench_say(b, "%s photos, %s thumbnail", kind->name, thumbnail ? "with" : "without");
     work_loop(work, photos, PHOTOS, PHOTOS, thumbnail, threads); // warm
     for (int i = 0; i < rounds; i++) {
+        double cpu, before = bench_cpu(NULL);
         double loop = (double)items / work_loop(work, photos, PHOTOS, items, thumbnail, threads);
-        double rate = through_pipeline(b, photos, items, thumbnail);
+        double loop_cpu = (bench_cpu(NULL) - before) / (double)items;
+        double rate = through_pipeline(b, photos, items, thumbnail, &cpu);
+        series_add(&cpu_ratios, loop_cpu / cpu);
         series_add(&loops, loop);
         series_add(&rates, rate);
         series_add(&ratios, rate / loop);
@@ -126,11 +130,13 @@ static void compare(struct bench *b, const struct work *work, const struct kind 
         bench_at_least(b, NAME("items_per_s"), series_quantile(&rates, 0.5), 60);
     else
         bench_fact(b, NAME("items_per_s"), series_quantile(&rates, 0.5));
+    bench_fact(b, NAME("loop_cpu_vs_pipeline_cpu"), series_quantile(&cpu_ratios, 0.5));
     bench_fact(b, NAME("loop_per_s"), series_quantile(&loops, 0.5));
 #undef NAME
     series_free(&ratios);
     series_free(&rates);
     series_free(&loops);
+    series_free(&cpu_ratios);
 }
 
 int main(int argc, char **argv)

@@ -4,44 +4,49 @@
 # Each prints a line of JSON a figure, kept in BUILD/bench/results.jsonl; a table follows. A goal that is not met is a
 # fact and no error: the exit code is 1 only when a benchmark could not run.
 set -u
-short=
-built=
-while :; do
-    case ${1:-} in
-    --short) short=--short ;;
-    --built) built=yes ;;
-    *) break ;;
-    esac
+
+main() { # a function, so that the shell has read all of it before it begins
+    short=
+    built=
+    while :; do
+        case ${1:-} in
+        --short) short=--short ;;
+        --built) built=yes ;;
+        *) break ;;
+        esac
+        shift
+    done
+    [ $# -ge 1 ] || { echo "usage: bench/run.sh [--short] [--built] BUILD [NAME ...]" >&2; exit 2; }
+    build=$(cd "$1" && pwd) || exit 1
     shift
-done
-[ $# -ge 1 ] || { echo "usage: bench/run.sh [--short] [--built] BUILD [NAME ...]" >&2; exit 2; }
-build=$(cd "$1" && pwd) || exit 1
-shift
-all="acks pipeline idle log nodelay index"
-[ -n "$short" ] || all="$all quality" # needs photos, and two minutes
-for name in "$@"; do
-    case " $all " in
-    *" $name "*) ;;
-    *) echo "bench: there is no \"$name\"; there are: $all" >&2; exit 2 ;;
-    esac
-done
-[ -n "$built" ] || ninja -C "$build" bench-programs >/dev/null || { echo "bench: the programs cannot be built" >&2; exit 1; }
+    all="acks pipeline idle log nodelay index"
+    [ -n "$short" ] || all="$all quality" # needs photos, and two minutes
+    for name in "$@"; do
+        case " $all " in
+        *" $name "*) ;;
+        *) echo "bench: there is no \"$name\"; there are: $all" >&2; exit 2 ;;
+        esac
+    done
+    [ -n "$built" ] || ninja -C "$build" bench-programs >/dev/null || { echo "bench: the programs cannot be built" >&2; exit 1; }
 
-results=$build/bench/results.jsonl
-failed=
-: >"$results"
-for name in ${*:-$all}; do
-    "$build/bench/$name" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
-    cat "$build/bench/$name.jsonl"
-    cat "$build/bench/$name.jsonl" >>"$results"
-done
+    results=$build/bench/results.jsonl
+    failed=
+    : >"$results"
+    for name in ${*:-$all}; do
+        "$build/bench/$name" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
+        cat "$build/bench/$name.jsonl"
+        cat "$build/bench/$name.jsonl" >>"$results"
+    done
 
-# {"bench":"B","figure":"F","value":V,"goal":G,"met":M}
-awk -F'[":,{}]+' '
-    BEGIN { printf "\n%-9s %-42s %12s %10s  %s\n", "bench", "figure", "value", "goal", "met" }
-    {
-        goal = $9 == "null" ? "" : $9
-        met = $11 == "null" ? "" : $11 == "true" ? "yes" : "NO"
-        printf "%-9s %-42s %12.4g %10s  %s\n", $3, $5, $7, goal, met
-    }' "$results"
-[ -z "$failed" ] || { echo "bench: could not run:$failed" >&2; exit 1; }
+    # {"bench":"B","figure":"F","value":V,"goal":G,"met":M}
+    awk -F'[":,{}]+' '
+        BEGIN { printf "\n%-9s %-42s %12s %10s  %s\n", "bench", "figure", "value", "goal", "met" }
+        {
+            goal = $9 == "null" ? "" : $9
+            met = $11 == "null" ? "" : $11 == "true" ? "yes" : "NO"
+            printf "%-9s %-42s %12.4g %10s  %s\n", $3, $5, $7, goal, met
+        }' "$results"
+    [ -z "$failed" ] || { echo "bench: could not run:$failed" >&2; exit 1; }
+}
+
+main "$@"

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,13 +69,15 @@ void server_start_on(const struct bench *b, const char *program, const char *dat
 static void end(struct server *s, int signal_number)
 {
     int status;
+    struct rusage used;
     kill(s->pid, signal_number);
-    if (waitpid(s->pid, &status, 0) < 0)
+    if (wait4(s->pid, &status, 0, &used) < 0)
         bench_fail("a server cannot be waited for");
     if (signal_number == SIGTERM && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
         bench_fail("a server did not end as it should (%d)", status);
     close(s->out);
     s->pid = 0;
+    s->cpu = bench_cpu(&used);
 }
 
 void server_stop(struct server *s)

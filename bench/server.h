@@ -11,6 +11,7 @@ struct server {
     pid_t pid;
     int out;
     char address[64]; // "127.0.0.1:40001"
+    double cpu;       // seconds of processor time that it took; known when it has ended
 };
 
 // Programs of the build folder that print "… http://ADDRESS" as their first line.
