@@ -409,14 +409,14 @@ int runner_start(struct flow *flow, const struct runner_config *config, struct r
     pthread_cond_init(&r->timer_wake, NULL);
     for (int s = 0; s < STEP_COUNT; s++)
         lane_init(&r->lanes[s], r, &steps[s]);
-    if (flow->meta.ops->read(flow->meta.state, count_open_tx, r, err) < 0 || subscribe_all(r, err) < 0 ||
-        start_threads(r, err) < 0) {
+    bool ready = flow->meta.ops->read(flow->meta.state, count_open_tx, r, err) == 0 && subscribe_all(r, err) == 0;
+    if (ready && r->careful)
+        log_info("runner", "%llu events were at work when the last process died; going on with care",
+                 (unsigned long long)r->careful);
+    if (!ready || start_threads(r, err) < 0) {
         runner_stop(r);
         return -1;
     }
-    if (r->careful)
-        log_info("runner", "%llu events were at work when the last process died; going on with care",
-                 (unsigned long long)r->careful);
     *out = r;
     return 0;
 }
