@@ -70,7 +70,9 @@ stage() {
 
 for name in $stages; do
     say "$name"
-    if stage "$name"; then echo "$name passed"; else echo "$name failed"; fi >>"$logs/stages"
+    result=passed
+    stage "$name" || result=failed
+    echo "$name $result" >>"$logs/stages"
 done
 say done
 python3 tools/test_report.py "$logs"
