@@ -104,10 +104,10 @@ void step_extract_work(struct flow *f, struct job *const *jobs, size_t count)
         if (get_ready(f, jobs[i], &jobs[i]->error) == 0 && !((struct extraction *)jobs[i]->state)->gone)
             ready[left++] = jobs[i];
     while (left) { // the first one's model, with all that share it
-        struct job *group[64] = {0};
+        struct job *group[64] = {ready[0]};
         const struct flow_model *model = ((struct extraction *)ready[0]->state)->model;
-        size_t grouped = 0, kept = 0;
-        for (size_t i = 0; i < left; i++) {
+        size_t grouped = 1, kept = 0;
+        for (size_t i = 1; i < left; i++) {
             struct extraction *x = ready[i]->state;
             if (x->model == model && grouped < model->model->batch_max)
                 group[grouped++] = ready[i];
