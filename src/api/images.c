@@ -98,7 +98,7 @@ void api_upload(struct http_request *req, void *ctx, void *arg)
 {
     (void)ctx;
     struct upload_sink *sink = arg;
-    struct upload_result result;
+    struct upload_result result = {0};
     struct error err = {0};
     if (finish_upload(req, sink, &result, &err) < 0) {
         metric_add(M_UPLOADS_REFUSED, error_code_name(err.code), 1);
