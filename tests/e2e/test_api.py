@@ -154,7 +154,9 @@ class Items(Case):
     def test_status(self):
         server = self.server()
         image_id = server.upload(png(1)).json["imageId"]
-        status = server.wait_status(image_id, "completed")
+        server.wait_status(image_id, "completed")
+        server.settle()
+        status = server.get(f"/api/v1/images/{image_id}/status").json
         self.assertEqual(set(status), {"imageId", "status", "processingSteps", "estimatedTimeRemaining", "searchableAfter",
                                        "lastUpdated", "uploadedAt"})
         self.assertEqual(status["imageId"], image_id)
@@ -163,7 +165,7 @@ class Items(Case):
             self.assertRegex(status[name], TIME)
         self.assertLessEqual(status["uploadedAt"], status["searchableAfter"])
         steps = status["processingSteps"]
-        self.assertEqual([step["step"] for step in steps], ["preprocessing", "feature_extraction", "vector_indexing"])
+        self.assertEqual([step["step"] for step in steps], ["preprocessing", "feature_extraction", "vector_indexing", "thumbnail"])
         for step in steps:
             self.assertEqual((step["status"], step["attempt"]), ("completed", 1))
             self.assertGreaterEqual(step["duration"], 0)
@@ -196,7 +198,7 @@ class Items(Case):
     def test_item(self):
         server = self.server()
         image_id = server.upload(png(1)).json["imageId"]
-        server.wait_status(image_id, "completed")
+        server.settle()
         item = server.get(f"/api/v1/images/{image_id}").json
         self.assertEqual(set(item), ITEM_MEMBERS)
         self.assertEqual(item["status"], "completed")
@@ -271,7 +273,7 @@ class Items(Case):
         server = self.server()
         for data, size in ((png(1, 2000, 800), (512, 205)), (png(2, 100, 60), (100, 60)), (pictures()["rotated.jpg"], (120, 160))):
             image_id = server.upload(data).json["imageId"]
-            server.wait_status(image_id, "completed")
+            server.settle()
             answer = server.get(f"/api/v1/images/{image_id}/thumbnail")
             self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, "image/webp"))
             self.assertEqual(webp_size(answer.body), size)
@@ -279,6 +281,23 @@ class Items(Case):
             etag = answer.headers["ETag"]
             self.assertEqual(server.get(f"/api/v1/images/{image_id}/thumbnail", If_None_Match=etag).status, 304)
             self.assertNotEqual(server.get(f"/api/v1/images/{image_id}/original").headers["ETag"], etag)
+
+    def test_an_item_without_its_thumbnail(self):
+        """What comes after searching cannot take it back: the thumbnail fails for good, the item stays searchable."""
+        server = self.server("--fault", "blob.put_commit:UNSUPPORTED@2")
+        image_id = server.upload(png(1)).json["imageId"]
+        ledger = server.settle()
+        self.assertEqual((ledger["searchable"], ledger["failed"], ledger["closes"]), (1, 0, True))
+        self.assertEqual(server.get(f"/api/v1/images/{image_id}/status").json["status"], "completed")
+        self.assertEqual(len(server.search(vector=[1] * 512).json["results"]), 1)
+        letters = server.get("/api/v1/admin/deadletters").json["items"]
+        self.assertEqual([(x["mediaId"], x["stage"], x["code"]) for x in letters], [(image_id, "thumbnail", "UNSUPPORTED")])
+        self.assertIsNone(server.get(f"/api/v1/images/{image_id}").json["thumbnailUrl"])
+        self.assert_problem(server.get(f"/api/v1/images/{image_id}/thumbnail"), 409, "NOT_READY")
+        replay = server.request("POST", f"/api/v1/admin/deadletters/{letters[0]['id']}/replay")
+        self.assertEqual(replay.status, 202)
+        wait_until(lambda: server.get(f"/api/v1/images/{image_id}/thumbnail").status == 200, "the thumbnail is made at last")
+        self.assertEqual(server.settle(), ledger)
 
     def test_thumbnail_before_it_is_made(self):
         server = self.server("--fault", "blob.open_read:UNAVAILABLE@1+")
