@@ -402,7 +402,7 @@ static int find_deadletter(struct flow *f, struct arena *arena, const char *id, 
 int admin_deadletter(struct flow *f, const char *id, json_t **out, struct error *err)
 {
     _cleanup_arena_ struct arena arena = {0};
-    struct elog_record *record;
+    struct elog_record *record = NULL;
     if (find_deadletter(f, &arena, id, &record, err) < 0)
         return -1;
     json_t *json = deadletter_json(record), *whole = record_json(record);
@@ -435,22 +435,12 @@ static size_t original_headers(const struct elog_record *letter, struct elog_hea
     return count;
 }
 
-// The headers that the original had.
-static size_t original_headers(const struct elog_record *letter, struct elog_header out[ELOG_HEADERS_MAX])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < letter->header_count && n < ELOG_HEADERS_MAX; i++)
-        if (strncmp(letter->headers[i].name, "__dlq.", 6) != 0)
-            out[n++] = letter->headers[i];
-    return n;
-}
-
 int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct error *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     _cleanup_json_ json_t *root = NULL;
     _cleanup_buf_ struct buf text = BUF_INIT(17 << 20);
-    struct elog_record *letter;
+    struct elog_record *letter = NULL;
     struct event event;
     enum event_topic topic;
     if (find_deadletter(f, &arena, id, &letter, err) < 0)
