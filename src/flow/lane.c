@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "events/scan.h"
 #include "flow/runner_int.h"
 
 enum { PAUSE_MIN_US = 500000, PAUSE_MAX_US = 30000000 };
@@ -64,26 +65,49 @@ static struct part *part_of(struct lane *lane, const struct elog_record *record)
     return part;
 }
 
+// What keeps the record in order with others: its key. Producers elsewhere may give none; then the item's id is looked
+// for in the message, so that the same event twice, or two of one item, are not worked on at once.
+static const char *order_key(const struct elog_record *record, size_t *len)
+{
+    static const char *const names[] = {"imageId", "mediaId", "videoId"};
+    const char *text = record->value;
+    struct scan_span span;
+    if (record->key) {
+        *len = strlen(record->key);
+        return record->key;
+    }
+    size_t object = scan_space(text, record->value_len, 0);
+    if (scan_member(text, record->value_len, object, "data", &span) && text[span.start] == '{')
+        object = span.start;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (scan_member(text, record->value_len, object, names[i], &span) && text[span.start] == '"') {
+            *len = span.end - span.start - 2;
+            return text + span.start + 1;
+        }
+    return NULL;
+}
+
 // Puts the task behind the others of its key; true when it is the first.
 static bool join_chain(struct lane *lane, struct task *task)
 {
-    const char *key = task->record->key;
+    size_t len;
+    const char *key = order_key(task->record, &len);
     if (!key)
         return true;
-    size_t len = strlen(key);
     uint64_t hash = hash64(key, len);
     struct chain **bucket = &lane->keys[hash % KEY_BUCKETS];
     for (struct chain *chain = *bucket; chain; chain = chain->next)
-        if (chain->hash == hash && strcmp(chain->key, key) == 0) {
+        if (chain->hash == hash && chain->len == len && memcmp(chain->key, key, len) == 0) {
             chain->tail->follower = task;
             chain->tail = task;
             task->chain = chain;
             return false;
         }
-    struct chain *chain = calloc(1, sizeof *chain + len + 1);
+    struct chain *chain = calloc(1, sizeof *chain + len);
     if (!chain)
         abort();
     memcpy(chain->key, key, len);
+    chain->len = len;
     chain->hash = hash;
     chain->tail = task;
     chain->next = *bucket;

@@ -57,7 +57,8 @@ static int prepare(struct flow *f, struct job *job, struct error *err)
         return -1;
     job->state = done;
     if (job->foreign && !media.id)
-        return error_set(err, ERR_NOT_FOUND, "There is no item %.64s of tenant %.64s: uploads create items, events do not",
+        return error_set(err, ERR_NOT_FOUND,
+                         "There is no item %.64s of tenant %.64s: uploads create items, events do not",
                          job->event.media_id, job->event.tenant);
     if (done->gone)
         return 0;

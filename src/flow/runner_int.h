@@ -42,13 +42,14 @@ struct chain { // a key with tasks in the lane: one is ready or at work, the oth
     struct chain *next;
     struct task *tail;
     uint64_t hash;
-    char key[];
+    size_t len;
+    char key[]; // `len` bytes
 };
 
 struct task {
     TAILQ_ENTRY(task) link; // in a ready list
     struct task *follower;  // of the same key
-    struct chain *chain;    // NULL without a key
+    struct chain *chain;    // NULL when it is in no order
     struct lane *lane;
     struct part *part;
     struct slot *slot;

@@ -109,8 +109,8 @@ static int claim_one(struct flow *f, struct meta_tx *tx, struct task *task, stru
         if (begun > 1)
             error_set(&job->error, ERR_PROCESS_DIED, "The process died %d times while it worked on this", begun - 1);
         else
-            error_set(&job->error, ERR_EVENT_INVALID, "The event asks for attempt %d of at most %d",
-                      job->event.attempt, task->max_attempts);
+            error_set(&job->error, ERR_EVENT_INVALID, "The event asks for attempt %d of at most %d", job->event.attempt,
+                      task->max_attempts);
         return 0;
     }
     return show_step(f, tx, task, "running", err);
