@@ -19,10 +19,34 @@ static const struct {
 #undef ERROR
 };
 
+// The length of the UTF-8 character at `p`, or 0.
+static size_t character(const unsigned char *p)
+{
+    size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    bool wrong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf0 && p[1] < 0x90) ||
+                 (*p == 0xf4 && p[1] >= 0x90);
+    return wrong ? 0 : len;
+}
+
+// Messages quote what came from outside, and cut it: they are UTF-8 all the same, for JSON and people.
+static void mend(char *message)
+{
+    for (unsigned char *p = (unsigned char *)message; *p;) {
+        size_t len = character(p);
+        if (!len)
+            *p = '?';
+        p += len ? len : 1;
+    }
+}
+
 static void fill(struct error *err, enum error_code code, const char *fmt, va_list args)
 {
     *err = (struct error){.code = code, .retryable = codes[code].retryable, .outage = code == ERR_UNAVAILABLE};
     vsnprintf(err->message, sizeof err->message, fmt, args);
+    mend(err->message);
 }
 
 int error_set(struct error *err, enum error_code code, const char *fmt, ...)
@@ -49,6 +73,7 @@ int error_errno(struct error *err, enum error_code code, int saved_errno, const 
     size_t used = strlen(err->message);
     char text[128];
     snprintf(err->message + used, sizeof err->message - used, ": %s", strerror_r(saved_errno, text, sizeof text));
+    mend(err->message);
     return -1;
 }
 
@@ -70,6 +95,7 @@ int error_prefix(struct error *err, const char *fmt, ...)
     size_t rest = strnlen(old, sizeof err->message - used - 1);
     memcpy(err->message + used, old, rest);
     err->message[used + rest] = 0;
+    mend(err->message);
     return -1;
 }
 

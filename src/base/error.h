@@ -19,7 +19,7 @@ struct error {
     bool retryable;    // trying the same again later can succeed
     bool outage;       // a dependency is down: not the fault of the work at hand (G6)
     bool fatal;        // the process cannot go on
-    char message[384]; // one sentence for a person; always terminated
+    char message[384]; // one sentence for a person; always terminated, always UTF-8
 };
 
 // Fills `err` (which may be NULL) from the table and the message. Always returns -1: `return error_set(…)`.
