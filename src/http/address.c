@@ -51,7 +51,7 @@ static int split(const char *text, char host[HOST_MAX], char port[8], struct err
 
 static char *address_text(int fd)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     socklen_t len = sizeof addr;
     char host[NI_MAXHOST], port[NI_MAXSERV], *text = NULL;
     if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 ||

@@ -204,7 +204,7 @@ int router_match(const struct http_router *router, const char *method, const cha
         }
     }
     for (size_t i = 0; i < match.count; i++) {
-        match.values[i] = walk.values[i]->text;
+        match.values[i] = walk.values[i] ? walk.values[i]->text : NULL;
         if (!match.values[i])
             return error_set(err, ERR_INVALID,
                              "The path's {%s} is not valid: it must be UTF-8 without NUL and without a slash",

@@ -30,7 +30,7 @@ void fit_box(struct pixels *px, int width, int height, int max_edge)
 void orient(struct pixels *px, int orientation)
 {
     static const struct {
-        int8_t from_right, from_bottom, turned;
+        int from_right, from_bottom, turned;
     } moves[9] = {[2] = {1, 0, 0}, [3] = {1, 1, 0}, [4] = {0, 1, 0}, [5] = {0, 0, 1},
                   [6] = {0, 1, 1}, [7] = {1, 1, 1}, [8] = {1, 0, 1}};
     if (orientation < 2 || orientation > 8)
