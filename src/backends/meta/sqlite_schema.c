@@ -54,7 +54,7 @@ static const char version_1[] =
     "CREATE UNIQUE INDEX media_by_id ON media (tenant, id);"
     "CREATE INDEX media_by_time ON media (tenant, uploaded_ms, id);"
     "CREATE INDEX media_by_status ON media (tenant, status, uploaded_ms, id);"
-    "CREATE INDEX media_by_hash ON media (tenant, hash);"
+    "CREATE INDEX media_by_hash ON media (tenant, hash, uploaded_ms, id);"
 
     "CREATE TABLE step ("
     " row INTEGER PRIMARY KEY,"
