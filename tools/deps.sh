@@ -7,7 +7,7 @@ set -eu
 build="build-essential meson ninja-build pkg-config python3 python3-yaml
   libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev libvips-dev libjansson-dev libsodium-dev libcmocka-dev"
 test="clang clang-format clang-tidy llvm curl python3-venv ca-certificates"
-demo="curl mate-backgrounds gnome-backgrounds ukui-wallpapers"
+demo="mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 lxqt-themes plasma-workspace-wallpapers"
 
 list=""
 [ "${1:-}" != --list ] || { list=yes; shift; }
