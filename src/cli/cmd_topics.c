@@ -131,7 +131,8 @@ static int run_describe(struct cli *cli, int argc, char **argv)
 static void print_record(const json_t *record)
 {
     json_t *value = json_object_get(record, "value");
-    _cleanup_free_ char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
+    _cleanup_free_ char *text =
+        value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
     const char *key = js_str(record, "key", "-");
     const char *name;
     json_t *header;

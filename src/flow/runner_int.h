@@ -110,7 +110,7 @@ bool lane_has_room(const struct lane *lane);
 int lane_add(struct lane *lane, struct elog_record *record); // takes the record
 void lane_put_back(struct lane *lane, struct task *task);    // to the front of its priority
 size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, struct task **out);
-void lane_done(struct lane *lane, struct task *task); // frees it; its follower becomes ready
+void lane_done(struct lane *lane, struct task *task);        // frees it; its follower becomes ready
 bool lane_pause(struct lane *lane, const struct error *why); // false: it is paused already, by the same outage
 int64_t
 lane_commit_offset(const struct task *task); // with its slot done: the lowest offset not done; -1: nothing to commit
