@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <vips/vips.h>
 
+#include "base/hash.h"
+
 enum {
     MAX_FILES = 4096,
     THUMB = 12,         // photos are compared at THUMB × THUMB to find the same one in another size or shade
@@ -18,6 +20,7 @@ enum {
 
 struct photo {
     struct pixels full;
+    bool held_out;
     float thumb[THUMB * THUMB];
 };
 
@@ -137,15 +140,22 @@ static bool is_flat(const struct pixels *p)
     return squares / 1024 - mean * mean < FLAT_DEVIATION * FLAT_DEVIATION;
 }
 
-static void add(struct corpus *c, int photo, bool tile, const struct pixels *picture)
+// Half of all photos, by their names: which half one is in does not depend on what else is in the folders.
+static bool is_held_out(const char *path)
+{
+    return hash64(path, strlen(path)) >> 32 & 1;
+}
+
+static void add(struct corpus *c, int photo, const struct photo *from, bool tile, const struct pixels *picture)
 {
     struct item *it = &c->items[c->count++];
-    *it = (struct item){.photo = photo, .tile = tile, .held_out = photo % 2};
+    *it = (struct item){.photo = photo, .tile = tile, .held_out = from->held_out};
     shrink_to(picture, EDGE_SOURCE, &it->source);
 }
 
-static void add_tiles(struct corpus *c, int photo, const struct pixels *full, size_t want)
+static void add_tiles(struct corpus *c, int photo, const struct photo *from, size_t want)
 {
+    const struct pixels *full = &from->full;
     int longer = full->width > full->height ? full->width : full->height;
     int edge = longer / TILES_ACROSS > TILE_MIN ? longer / TILES_ACROSS : TILE_MIN;
     for (int y = 0; y + edge <= full->height; y += edge)
@@ -155,7 +165,7 @@ static void add_tiles(struct corpus *c, int photo, const struct pixels *full, si
             if (is_flat(&tile)) {
                 c->flat_tiles++;
             } else {
-                add(c, photo, true, &tile);
+                add(c, photo, from, true, &tile);
                 c->tiles++;
             }
             pixels_free(&tile);
@@ -176,11 +186,12 @@ int corpus_load(struct corpus *c, char *const *folders, size_t folder_count, siz
             c->unreadable++;
         } else {
             thumb_make(&p->full, p->thumb);
+            p->held_out = is_held_out(found[i]);
             if (seen_before(photos, c->photos, p->thumb)) {
                 c->repeated++;
                 pixels_free(&p->full);
             } else {
-                add(c, (int)c->photos, false, &p->full);
+                add(c, (int)c->photos, p, false, &p->full);
                 c->photos++;
             }
         }
@@ -188,7 +199,7 @@ int corpus_load(struct corpus *c, char *const *folders, size_t folder_count, siz
     }
     found_count = 0;
     for (size_t p = 0; p < c->photos; p++) {
-        add_tiles(c, (int)p, &photos[p].full, want);
+        add_tiles(c, (int)p, &photos[p], want);
         pixels_free(&photos[p].full);
     }
     free(photos);
