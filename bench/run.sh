@@ -31,6 +31,7 @@ main() { # a function, so that the shell has read all of it before it begins
 
     results=$build/bench/results.jsonl
     failed=
+    rm -rf "$build"/bench/tmp-* # of runs that were killed
     : >"$results"
     for name in ${*:-$all}; do
         "$build/bench/$name" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
