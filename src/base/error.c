@@ -49,7 +49,7 @@ static void fill(struct error *err, enum error_code code, const char *fmt, va_li
     mend(err->message);
 }
 
-int error_set(struct error *err, enum error_code code, const char *fmt, ...)
+int(error_set)(struct error *err, enum error_code code, const char *fmt, ...)
 {
     if (err) {
         va_list args;
@@ -60,7 +60,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     return -1;
 }
 
-int error_errno(struct error *err, enum error_code code, int saved_errno, const char *fmt, ...)
+int(error_errno)(struct error *err, enum error_code code, int saved_errno, const char *fmt, ...)
 {
     if (!err)
         return -1;
@@ -77,7 +77,7 @@ int error_errno(struct error *err, enum error_code code, int saved_errno, const 
     return -1;
 }
 
-int error_prefix(struct error *err, const char *fmt, ...)
+int(error_prefix)(struct error *err, const char *fmt, ...)
 {
     if (!err)
         return -1;
@@ -99,7 +99,7 @@ int error_prefix(struct error *err, const char *fmt, ...)
     return -1;
 }
 
-int error_copy(struct error *to, const struct error *from)
+int(error_copy)(struct error *to, const struct error *from)
 {
     if (to && to != from)
         *to = *from;
