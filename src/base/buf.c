@@ -29,7 +29,7 @@ int buf_reserve(struct buf *b, size_t more)
         return -1;
     }
     size_t need = b->len + more + 1;
-    if (need <= b->cap)
+    if (b->data && need <= b->cap)
         return 0;
     size_t cap = b->cap ? b->cap : 256;
     while (cap < need)

@@ -199,7 +199,7 @@ static int bound_value(struct parser *p, struct node *range, const json_t *json,
 
 static int parse_bound(struct parser *p, struct node *range, const char *name, const json_t *json)
 {
-    double value;
+    double value = 0;
     size_t mark = where_push(p, name);
     if (bound_value(p, range, json, &value) < 0)
         return -1;
