@@ -143,8 +143,8 @@ static bool is_indexed(const struct media_step *done, size_t count, const char *
     return false;
 }
 
-static int emit_completed(struct flow *f, struct meta_tx *tx, struct job *job, const struct media *media,
-                          const struct media_step *rows, size_t count, struct error *err)
+static int emit_completed(struct flow *f, struct job *job, const struct media *media, const struct media_step *rows,
+                          size_t count, struct error *err)
 {
     struct event_completed_step *shown = arena_alloc(&job->arena, (count + 1) * sizeof *shown);
     size_t n = 0;
@@ -162,9 +162,6 @@ static int emit_completed(struct flow *f, struct meta_tx *tx, struct job *job, c
                                               .step_count = n,
                                               .total_ms = now - media->uploaded_ms,
                                               .searchable_ms = now};
-    const struct media_patch patch = {.completed_ms = now};
-    if (f->meta.ops->media_update(tx, media->tenant, media->id, &patch, err) < 0)
-        return STEP_FAILED;
     job->emits = NULL; // apply may run again
     return job_emit(f, job, &next, err);
 }
@@ -189,5 +186,5 @@ int step_index_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct
     for (size_t i = 0; i < wanted; i++)
         if (!is_indexed(rows, count, models[i]))
             return STEP_OK; // others are on their way
-    return emit_completed(f, tx, job, &media, rows, count, err);
+    return emit_completed(f, job, &media, rows, count, err);
 }
