@@ -55,7 +55,8 @@ class Refused(Case):
 
     def test_what_is_no_image(self):
         for data, says in ((b"Dear diary, this is not a photo. " * 9, "text"),
-                           (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "PDF"), (b"<!DOCTYPE html><html></html>", "HTML"),
+                           (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+                           (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "PDF"), (b"<!DOCTYPE html><html></html>", "HTML"),
                            (b"II*\0\x08\0\0\0" + b"\0" * 600, "TIFF"), (b"PK\x03\x04" + b"\0" * 600, "ZIP"), (b"\0" * 700, "")):
             with self.subTest(says):
                 self.both(data, 415, "UNSUPPORTED_MEDIA", says)
@@ -245,8 +246,9 @@ class Accepted(Case):
                 self.assertEqual(answer.status, 202, answer.body)
                 self.assertEqual(server.get(f"/api/v1/images/{answer.json['imageId']}").json["fileName"], kept)
         server.settle()
+        places = r"^tenant-default/(images/\d{4}/\d\d/\d\d|thumbnails/[0-9a-f]{2})/img_[0-9a-f-]{36}\.(png|webp)$"
         for path in harness.files_below(server.data_dir + "/storage"):
-            self.assertRegex(path, r"^tenant-default/(images/\d{4}/\d\d/\d\d|thumbnails/[0-9a-f]{2})/img_[0-9a-f-]{36}\.(png|webp)$")
+            self.assertRegex(path, places)
         self.assertEqual(set(os.listdir(self.scratch)), {"data", "data.log"}, "a name led out of the folder")
 
     def test_names_of_4_kib(self):
@@ -481,7 +483,8 @@ class Starting(Case):
         for flags, says in ((["--no-such-option"], "--no-such-option"), (["--http-workers", "0"], "http.workers"),
                             (["--http-workers", "many"], "http.workers"), (["--log-level", "loud"], "log.level"),
                             (["--upload-max-bytes", "5 apples"], "upload.max_bytes"), (["--retry-base", "soon"], "retry.base"),
-                            (["--http-workers"], "--http-workers"), (["--config", os.path.join(self.scratch, "none.conf")], "none.conf"), (["extra"], "extra")):
+                            (["--http-workers"], "--http-workers"),
+                            (["--config", os.path.join(self.scratch, "none.conf")], "none.conf"), (["extra"], "extra")):
             with self.subTest(flags):
                 result = self.cli("serve", "--data-dir", os.path.join(self.scratch, "data"), *flags)
                 self.assertIn(result.returncode, (1, 2), result.stderr)
