@@ -57,7 +57,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
     static const struct table_column columns[] = {
         {"ID"},    {"FAILED"}, {"TENANT", .shrink = true},  {"MEDIA", .shrink = true},
         {"STAGE"}, {"CODE"},   {"MESSAGE", .shrink = true}, {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     _cleanup_buf_ struct buf path = CLIENT_PATH;
     struct error err;

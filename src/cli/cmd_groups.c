@@ -27,7 +27,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
         return code;
     static const struct table_column columns[] = {
         {"GROUP", .shrink = true}, {"MEMBERS", .right = true}, {"LAG", .right = true}, {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
     size_t i;
@@ -57,7 +57,7 @@ static void describe(const json_t *group)
                                                   {"BEHIND", .right = true},
                                                   {"MEMBER", .shrink = true},
                                                   {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     size_t i;
     json_t *p;
     printf("%s: members %" PRId64 ", lag %" PRId64 "\n", js_str(group, "name", "-"), js_int(group, "members", 0),

@@ -31,7 +31,7 @@ static void print(const json_t *ledger)
         {"inFlight", "+", "in flight"},
     };
     static const struct table_column columns[] = {{" "}, {"COUNT", .right = true}, {"WHAT"}, {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     char count[TEXT_SHORT];
     table_init(&t, columns);
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)

@@ -93,7 +93,7 @@ static int run(struct cli *cli, int argc, char **argv)
         {"ID"},       {"STATUS"}, {"FILE", .shrink = true}, {"PIXELS", .right = true}, {"SIZE", .right = true},
         {"UPLOADED"}, {NULL}};
     _cleanup_client_ struct client *client = NULL;
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_free_ char *cursor = NULL;
     struct error err;
     int64_t most = o.all ? INT64_MAX : o.limit;

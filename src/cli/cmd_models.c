@@ -26,7 +26,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
         return code;
     static const struct table_column columns[] = {
         {"MODEL", .shrink = true}, {"VERSION"}, {"DIMENSION", .right = true}, {"DEFAULT"}, {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
     size_t i;

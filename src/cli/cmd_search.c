@@ -118,7 +118,7 @@ static void print(const json_t *answer)
                                                   {"PIXELS", .right = true},
                                                   {"UPLOADED"},
                                                   {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     size_t i;
     json_t *hit;
     table_init(&t, columns);

@@ -52,7 +52,7 @@ static void print_steps(const json_t *steps)
                                                   {"MODEL", .shrink = true},
                                                   {"ERROR", .shrink = true},
                                                   {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     size_t i;
     json_t *step;
     table_init(&t, columns);

@@ -24,7 +24,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
     if (cli_parse(cli, &tenants_list, &o, &argc, argv, 0, 0, &code) < 0)
         return code;
     static const struct table_column columns[] = {{"TENANT", .shrink = true}, {"CREATED"}, {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
     size_t i;

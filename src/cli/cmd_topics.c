@@ -56,7 +56,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
                                                   {"RECORDS", .right = true},
                                                   {"SIZE", .right = true},
                                                   {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
     size_t i;
@@ -88,7 +88,7 @@ static void describe(const json_t *topic)
                                                   {"SIZE", .right = true},
                                                   {"OLDEST"},
                                                   {NULL}};
-    _cleanup_table_ struct table t;
+    _cleanup_table_ struct table t = {0};
     char kept[TEXT_SHORT], bytes[TEXT_SHORT];
     const char *time = retention(js_int(topic, "retentionMs", 0), kept);
     size_t i;
