@@ -8,7 +8,7 @@
 #include "base/js.h"
 #include "cli/text.h"
 
-enum { SHOWN = 5, PATH_COLUMNS = 60 };
+enum { SHOWN = 5 };
 
 static const char *const outcome_names[UPLOAD_OUTCOMES] = {
     [UPLOAD_NOT_TRIED] = "notTried", [UPLOAD_NEW] = "uploaded",    [UPLOAD_DUPLICATE] = "duplicate",
@@ -73,7 +73,7 @@ static void print_group(const struct upload *u, enum error_code code, uint64_t c
         if (!file->error || file->error->code != code)
             continue;
         _cleanup_buf_ struct buf text = BUF_INIT(8192);
-        text_fit(&text, file->path, PATH_COLUMNS);
+        text_fit(&text, file->path, 0); // whole: somebody will look for it
         buf_puts(&text, ": ");
         text_fit(&text, file->error->message, 0);
         fprintf(stderr, "  %s\n", text.data);
