@@ -138,6 +138,7 @@ OP(step_put, step_put(tx, c->tenant, c->id, c->step, err))
 OP(step_list, step_list(tx, &c->f->arena, c->tenant, c->id, &c->steps, &c->count, err))
 OP(inbox_begin, inbox_begin(tx, c->tenant, c->id, c->attempt, &c->inbox, &c->begun, err))
 OP(inbox_end, inbox_end(tx, c->tenant, c->id, c->attempt, c->finished, err))
+OP(inbox_release, inbox_release(tx, c->tenant, c->id, c->attempt, err))
 OP(inbox_prune, inbox_prune(tx, c->ms, err))
 OP(inbox_open, inbox_open(tx, &c->number, err))
 OP(retry_put, retry_put(tx, c->retry, err))
@@ -689,6 +690,27 @@ static uint64_t open_attempts(struct fixture *f)
     return c.number;
 }
 
+// What an outage interrupted was not an attempt.
+static void g6_a_beginning_can_be_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = event_call(f, 1);
+    assert_writes(&c, inbox_release); // there is none: nothing happens
+    assert_int_equal(open_attempts(f), 0);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    assert_writes(&c, inbox_release);
+    assert_int_equal(open_attempts(f), 0);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    assert_begins(f, 1, INBOX_FRESH, 2); // a death counts
+    assert_writes(&c, inbox_release);
+    assert_int_equal(open_attempts(f), 1);
+    assert_begins(f, 1, INBOX_FRESH, 2);
+    end_attempt(f, 1, false);
+    assert_writes(&c, inbox_release); // what ended stays ended
+    assert_begins(f, 1, INBOX_DONE, 0);
+    assert_begins(f, 2, INBOX_FRESH, 1);
+}
+
 static void g3_a_finished_event_is_done_for_ever(void **state)
 {
     struct fixture *f = *state;
@@ -1214,6 +1236,7 @@ static int run(void)
         T(steps_are_kept_by_step_and_model),
         T(g2_the_ledger_closes_whatever_happens),
         T(the_ledger_counts_each_state),
+        T(g6_a_beginning_can_be_taken_back),
         T(g3_a_finished_event_is_done_for_ever),
         T(g3_an_attempt_ends_once),
         T(g5_beginnings_without_end_are_counted_across_a_death),
