@@ -158,7 +158,7 @@ static int tile(VipsImage *in, double which, VipsImage **out)
     return vips_extract_area(in, out, n % 3 * width, n / 3 * height, width, height, NULL);
 }
 
-const struct alteration copies[] = {
+const struct alteration alter_copies[] = {
     {"small", "copy, 40 % of the size", scale, 0.4, 85},
     {"dim", "copy, a little darker", light, 0.85, 85},
     {"trim", "copy, trimmed to 90 %", crop, 0.9, 85},
@@ -169,19 +169,19 @@ const struct alteration copies[] = {
     {0},
 };
 
-const struct alteration queries[QUERY_KINDS][QUERIES_A_KIND] = {
-    {{"Cropped", "cropped to 80 % of each side", crop, 0.8, 85},
-     {"Cropped", "cropped to 70 % of each side", crop, 0.7, 85},
-     {"Cropped", "cropped to 60 % of each side", crop, 0.6, 85},
-     {"Cropped", "cropped to 50 % of each side", crop, 0.5, 85}},
+const struct alteration alter_queries[QUERY_KINDS][QUERIES_A_KIND] = {
+    {{"Cropped", "cropped to 80 %", crop, 0.8, 85},
+     {"Cropped", "cropped to 70 %", crop, 0.7, 85},
+     {"Cropped", "cropped to 60 %", crop, 0.6, 85},
+     {"Cropped", "cropped to 50 %", crop, 0.5, 85}},
     {{"Made small", "scaled to 12 %", scale, 0.12, 85},
      {"Made small", "scaled to 25 %", scale, 0.25, 85},
      {"Made small", "scaled to 60 %", scale, 0.6, 85},
      {"Made small", "scaled to 8 %", scale, 0.08, 85}},
-    {{"Recompressed", "JPEG quality 20", keep, 0, 20},
-     {"Recompressed", "JPEG quality 15", keep, 0, 15},
-     {"Recompressed", "JPEG quality 10", keep, 0, 10},
-     {"Recompressed", "JPEG quality 5", keep, 0, 5}},
+    {{"Recompressed", "recompressed to quality 20", keep, 0, 20},
+     {"Recompressed", "recompressed to quality 15", keep, 0, 15},
+     {"Recompressed", "recompressed to quality 10", keep, 0, 10},
+     {"Recompressed", "recompressed to quality 5", keep, 0, 5}},
     {{"Tilted", "rotated by 10°", straighten, 10, 85},
      {"Tilted", "rotated by -10°", straighten, -10, 85},
      {"Tilted", "rotated by 5°", straighten, 5, 85},
@@ -220,7 +220,7 @@ const struct alteration queries[QUERY_KINDS][QUERIES_A_KIND] = {
      {"All at once", "scaled to 15 %, blurred", small_and_blurred, 0.15, 40}},
 };
 
-int alter(const struct alteration *how, VipsImage *in, VipsImage **out, struct error *err)
+int alter_make(const struct alteration *how, VipsImage *in, VipsImage **out, struct error *err)
 {
     return how->make(in, how->amount, out) < 0 ? picture_error(err, how->label) : 0;
 }

@@ -16,10 +16,10 @@ struct alteration {
     int quality; // of the JPEG
 };
 
-extern const struct alteration copies[]; // ends with a row without kind
+extern const struct alteration alter_copies[]; // ends with a row without kind
 enum { QUERY_KINDS = 12, QUERIES_A_KIND = 4 };
-extern const struct alteration queries[QUERY_KINDS][QUERIES_A_KIND];
+extern const struct alteration alter_queries[QUERY_KINDS][QUERIES_A_KIND];
 
-int alter(const struct alteration *how, VipsImage *in, VipsImage **out, struct error *err);
+int alter_make(const struct alteration *how, VipsImage *in, VipsImage **out, struct error *err);
 
 #endif

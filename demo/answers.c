@@ -41,7 +41,7 @@ static void name_hit(struct hit *hit, const char *file)
     g_snprintf(hit->title, sizeof hit->title, "%.*s", (int)len, file);
     g_strdelimit(hit->title, "_", ' ');
     g_strlcpy(hit->form, "the photo itself", sizeof hit->form);
-    for (const struct alteration *copy = copies; mark && copy->kind; copy++) {
+    for (const struct alteration *copy = alter_copies; mark && copy->kind; copy++) {
         size_t kind = strlen(copy->kind);
         if (strncmp(mark + 2, copy->kind, kind) == 0 && mark[2 + kind] == '.')
             g_strlcpy(hit->form, copy->label, sizeof hit->form);

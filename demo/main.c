@@ -37,7 +37,6 @@ static void ignore_warning(const char *domain, GLogLevelFlags level, const char 
 int main(int argc, char **argv)
 {
     struct error err = {0};
-    int rc = -1;
     bool preparing = argc == 3 && strcmp(argv[1], "prepare") == 0,
          reporting = argc == 4 && strcmp(argv[1], "report") == 0;
     if (!preparing && !reporting) {
@@ -51,7 +50,7 @@ int main(int argc, char **argv)
     }
     vips_concurrency_set(1); // the jobs are what runs at once
     vips_cache_set_max(0);
-    rc = preparing ? prepare(stdin, argv[2], &err) : report(argv[2], strtod(argv[3], NULL), &err);
+    int rc = preparing ? prepare_pictures(stdin, argv[2], &err) : report(argv[2], strtod(argv[3], NULL), &err);
     if (rc < 0)
         fprintf(stderr, "demo: %s\n", err.message);
     vips_shutdown();

@@ -7,7 +7,7 @@
 #include "cli/files.h"
 #include "report.h"
 
-enum { PAGE_MAX = 64 << 20, THUMB_QUALITY = 72 };
+enum { PAGE_MAX = 64 << 20, THUMB_QUALITY = 68 };
 
 static const char head[] =
     "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

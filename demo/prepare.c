@@ -34,16 +34,16 @@ static int make(const struct preparation *p, const struct photo *photo, const st
     _cleanup_picture_ VipsImage *altered = NULL;
     char path[PATH_LENGTH];
     g_snprintf(path, sizeof path, "%s/%s.jpg", p->folder, name);
-    return picture_open(photo->base, &base, err) < 0 || alter(how, base, &altered, err) < 0
+    return picture_open(photo->base, &base, err) < 0 || alter_make(how, base, &altered, err) < 0
                ? -1
                : picture_save_jpeg(altered, path, how->quality, err);
 }
 
-// Every photo has its parts uploaded; every other one has altered copies too, so that some queries meet company and
-// some have to find the one photo.
+// Every photo has its parts uploaded; every third one has altered copies too, so that some queries meet company and
+// most have to find the one photo.
 static bool is_uploaded(const struct alteration *copy, size_t photo)
 {
-    return photo % 2 == 0 || strncmp(copy->kind, "tile", 4) == 0;
+    return photo % 3 == 0 || strncmp(copy->kind, "tile", 4) == 0;
 }
 
 static int make_items(void *context, size_t index, struct error *err)
@@ -55,7 +55,7 @@ static int make_items(void *context, size_t index, struct error *err)
     g_snprintf(name, sizeof name, "%s/items/%s%s", p->folder, photo->name, extension ? extension : "");
     if (symlink(photo->path, name) < 0)
         return error_errno(err, ERR_INTERNAL, errno, "%.200s cannot be made", name);
-    for (const struct alteration *copy = copies; copy->kind; copy++) {
+    for (const struct alteration *copy = alter_copies; copy->kind; copy++) {
         g_snprintf(name, sizeof name, "items/%s--%s", photo->name, copy->kind);
         if (is_uploaded(copy, index) && make(p, photo, copy, name, err) < 0)
             return -1;
@@ -72,14 +72,20 @@ static int make_query(void *context, size_t index, struct error *err)
     return make(p, &p->photos.list[query->photo], query->how, name, err);
 }
 
+static size_t common_divisor(size_t a, size_t b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
 // Deals the photos out to the queries: a stride that is prime to the number of photos meets each once before any twice.
 static void plan_queries(struct preparation *p)
 {
     size_t n = p->photos.count, stride = n / 3 + 1;
-    while (n % stride == 0 || (stride % 2 == 0 && n % 2 == 0) || (stride % 3 == 0 && n % 3 == 0))
+    while (common_divisor(n, stride) != 1)
         stride++;
     for (size_t i = 0; i < QUERY_KINDS * QUERIES_A_KIND; i++)
-        p->queries[p->query_count++] = (struct query){&queries[i / QUERIES_A_KIND][i % QUERIES_A_KIND], i * stride % n};
+        p->queries[p->query_count++] =
+            (struct query){&alter_queries[i / QUERIES_A_KIND][i % QUERIES_A_KIND], i * stride % n};
 }
 
 static int write_manifest(const struct preparation *p, struct error *err)
@@ -110,7 +116,7 @@ static int make_all(struct preparation *p, struct error *err)
     return write_manifest(p, err);
 }
 
-int prepare(FILE *paths, const char *folder, struct error *err)
+int prepare_pictures(FILE *paths, const char *folder, struct error *err)
 {
     struct preparation p = {.folder = folder};
     char work[PATH_LENGTH];

@@ -10,6 +10,6 @@
 
 #include "base/error.h"
 
-int prepare(FILE *paths, const char *folder, struct error *err);
+int prepare_pictures(FILE *paths, const char *folder, struct error *err);
 
 #endif

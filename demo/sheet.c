@@ -131,9 +131,10 @@ static int put_answer(VipsImage *canvas, const struct answer *a, int y, struct e
 static int put_header(VipsImage *canvas, const struct answers *a, struct error *err)
 {
     char line[256];
-    g_snprintf(line, sizeof line,
-               "%zu pictures that were not uploaded, searched for among %zu items: %zu found first, in %.0f ms each.",
-               a->count, a->items, a->found, a->ms);
+    g_snprintf(
+        line, sizeof line,
+        "%zu pictures that were not uploaded, searched for among %zu items: %zu found first, in %.0f ms a search.",
+        a->count, a->items, a->found, a->ms);
     return put_words(canvas, "DeepLens finds what looks alike", "sans bold 30", &black, MARGIN, 34, WIDTH, err) < 0 ||
                    put_words(canvas, line, "sans 16", &black, MARGIN, 76, WIDTH, err) < 0 ||
                    put_words(canvas,

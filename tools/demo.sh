@@ -15,10 +15,16 @@ fail() {
     exit 1
 }
 
+# The server drains on TERM; what has not ended after ten seconds is killed.
 stop_server() {
     [ -n "$server" ] || return 0
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true # it drains within --http-drain-timeout
+    for signal in TERM TERM KILL; do
+        kill -s "$signal" "$server" 2>/dev/null || break
+        for _ in $(seq 50); do
+            sleep 0.1
+            kill -0 "$server" 2>/dev/null || break 2
+        done
+    done
     server=
 }
 
@@ -31,7 +37,7 @@ isolate() {
 }
 
 list_photos() {
-    for package in $(tools/deps.sh --list demo); do
+    for package in $("$(dirname "$0")/deps.sh" --list demo); do
         dpkg -L "$package" 2>/dev/null || true
     done | grep -iE '\.(jpe?g|png|webp)$' | while read -r file; do
         if [ -f "$file" ] && [ ! -L "$file" ]; then
@@ -41,7 +47,7 @@ list_photos() {
 }
 
 start_server() {
-    "$build/deeplens" serve --data-dir "$demo/data" --http-listen 127.0.0.1:0 --http-drain-timeout 5s \
+    "$build/deeplens" serve --data-dir "$demo/data" --http-listen 127.0.0.1:0 --http-drain-timeout 3s \
         >"$demo/server.out" 2>"$demo/server.log" &
     server=$!
     for _ in $(seq 150); do
