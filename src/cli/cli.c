@@ -20,9 +20,8 @@ const struct command *const commands[] = {
 
 int cli_print_json(const json_t *value)
 {
-    if (json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY) < 0 || putchar('\n') == EOF)
-        return EXIT_FAILED;
-    return EXIT_DONE;
+    _cleanup_free_ char *text = js_dumps(value);
+    return text && puts(text) != EOF ? EXIT_DONE : EXIT_FAILED;
 }
 
 int cli_finish(int exit_code)

@@ -105,7 +105,7 @@ static int run_show(struct cli *cli, int argc, char **argv)
         return cli_fail(cli, &err);
     if (o.json)
         return cli_print_json(letter);
-    json_dumpf(letter, stdout, JSON_INDENT(2));
+    json_dumpf(letter, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     putchar('\n');
     return EXIT_DONE;
 }
