@@ -77,15 +77,15 @@ int registry_open(const struct conf *conf, const char *dir, struct ports *out, s
 
 void registry_close(struct ports *p)
 {
-    if (p->extractor.state)
+    if (p->extractor.ops && p->extractor.state)
         p->extractor.ops->close(p->extractor.state);
-    if (p->index.state)
+    if (p->index.ops && p->index.state)
         p->index.ops->close(p->index.state);
-    if (p->log.state)
+    if (p->log.ops && p->log.state)
         p->log.ops->close(p->log.state);
-    if (p->blob.state)
+    if (p->blob.ops && p->blob.state)
         p->blob.ops->close(p->blob.state);
-    if (p->meta.state)
+    if (p->meta.ops && p->meta.state)
         p->meta.ops->close(p->meta.state);
     *p = (struct ports){0};
 }

@@ -225,12 +225,18 @@ static void scene_statistics(struct scene *s)
             for (int c = 0; c < 3; c++)
                 sum[c] += s->plane[c][1][i];
         }
-    for (int c = 0; c < 3; c++)
-        s->mean[c] = (float)(sum[c] / count);
+    if (!count) // nothing of the picture counts: its sums are zero as well
+        count = 1;
+    int64_t mean[3]; // whole numbers, the same on every machine
+    for (int c = 0; c < 3; c++) {
+        mean[c] = sum[c] / count;
+        s->mean[c] = (float)mean[c];
+    }
     for (int i = 0; i < n; i++)
         if (s->mask[i])
-            distance += llabs(s->plane[0][1][i] - sum[0] / count);
-    s->spread = (float)(distance / count);
+            distance += llabs(s->plane[0][1][i] - mean[0]);
+    distance /= count;
+    s->spread = (float)distance;
 }
 
 void scene_make(struct scene *s, const struct pixels *in, struct arena *arena)

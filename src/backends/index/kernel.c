@@ -17,8 +17,8 @@ const struct kernel *const kernels[] = {
 
 const struct kernel *kernel_best(void)
 {
-    const struct kernel *const *kernel = kernels;
-    while (!(*kernel)->supported())
-        kernel++;
-    return *kernel;
+    for (size_t i = 0; kernels[i]; i++)
+        if (kernels[i]->supported())
+            return kernels[i];
+    return &kernel_plain;
 }
