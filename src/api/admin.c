@@ -133,12 +133,6 @@ void api_admin_group(struct http_request *req, void *ctx, void *sink)
     reply(req, 200, rc, body, &err);
 }
 
-static const char *given(struct http_request *req, const char *name)
-{
-    const char *value = http_query(req, name);
-    return value && *value ? value : NULL;
-}
-
 void api_admin_deadletters(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
@@ -146,10 +140,10 @@ void api_admin_deadletters(struct http_request *req, void *ctx, void *sink)
     int64_t limit;
     json_t *body = NULL;
     struct error err = {0};
-    struct deadletter_query query = {.code = given(req, "code"),
-                                     .stage = given(req, "stage"),
-                                     .topic = given(req, "topic"),
-                                     .tenant = given(req, "tenantId")};
+    struct deadletter_query query = {.code = api_given(req, "code"),
+                                     .stage = api_given(req, "stage"),
+                                     .topic = api_given(req, "topic"),
+                                     .tenant = api_given(req, "tenantId")};
     int rc = api_int(req, "limit", 1, RECORDS_MOST, RECORDS_MOST, &limit, &err);
     query.limit = (size_t)limit;
     if (rc == 0)

@@ -21,6 +21,9 @@ int form_data(struct form *form, const char *field, const char *data, uint64_t o
 // The field, else the query parameter of that name, else NULL.
 const char *form_get(const struct form *form, const struct http_request *req, const char *name);
 
+// A query parameter; NULL when it is not there or empty.
+const char *api_given(const struct http_request *req, const char *name);
+
 // The tenant of a request: the form's or query's tenantId, else X-Tenant-Id, else "default". Two that differ:
 // ERR_INVALID.
 int api_tenant(const struct http_request *req, const char *given, const char **out, struct error *err);

@@ -42,29 +42,30 @@ int form_data(struct form *form, const char *field, const char *data, uint64_t o
     return 0;
 }
 
+const char *api_given(const struct http_request *req, const char *name)
+{
+    const char *value = http_query(req, name);
+    return value && *value ? value : NULL;
+}
+
 const char *form_get(const struct form *form, const struct http_request *req, const char *name)
 {
     int i = field_index(form, name);
     if (i >= 0 && form->values[i].len)
         return form->values[i].data;
-    const char *query = http_query(req, name);
-    return query && *query ? query : NULL;
+    return api_given(req, name);
 }
 
 int api_tenant(const struct http_request *req, const char *given, const char **out, struct error *err)
 {
     const char *header = http_header(req, "X-Tenant-Id");
     if (!given || !*given)
-        given = http_query(req, "tenantId");
-    if (given && !*given)
-        given = NULL;
+        given = api_given(req, "tenantId");
     if (given && header && strcmp(given, header) != 0)
         return error_set(err, ERR_INVALID, "`tenantId` and X-Tenant-Id name different tenants");
     const char *tenant = given ? given : header ? header : "default";
-    if (!flow_tenant_valid(tenant))
-        return error_set(
-            err, ERR_INVALID_TENANT,
-            "A tenant's name has 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit");
+    if (flow_tenant_check(tenant, err) < 0)
+        return -1;
     *out = tenant;
     return 0;
 }

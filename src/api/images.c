@@ -299,21 +299,15 @@ static int read_time(struct http_request *req, const char *name, int64_t *out, s
     return 0;
 }
 
-static const char *given(struct http_request *req, const char *name)
-{
-    const char *value = http_query(req, name);
-    return value && *value ? value : NULL;
-}
-
 static int read_query(struct http_request *req, struct media_query *q, struct error *err)
 {
     int64_t limit;
-    const char *status = given(req, "status");
+    const char *status = api_given(req, "status");
     if (status && (media_status_parse(status, &q->status) < 0 || q->status == MEDIA_DELETING))
         return error_set(err, ERR_INVALID, "`status` must be uploaded, processing, completed or failed");
     q->by_status = status != NULL;
-    q->tag = given(req, "tag");
-    q->file_name = given(req, "fileName");
+    q->tag = api_given(req, "tag");
+    q->file_name = api_given(req, "fileName");
     if (api_tenant(req, NULL, &q->tenant, err) < 0 || read_time(req, "from", &q->from_ms, err) < 0 ||
         read_time(req, "to", &q->to_ms, err) < 0 || api_int(req, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err) < 0 ||
         read_cursor(http_query(req, "cursor"), q, http_arena(req), err) < 0)

@@ -85,7 +85,8 @@ int flow_model(const struct flow *f, const char *name, const struct flow_model *
 const char *flow_collection(struct arena *arena, const char *slug, const char *model);
 // Looks the tenant up: ERR_TENANT_UNKNOWN, ERR_INVALID_TENANT. `row` in the arena.
 int flow_tenant(struct flow *f, struct arena *arena, const char *tenant, struct meta_tenant *row, struct error *err);
-bool flow_tenant_valid(const char *tenant); // [a-zA-Z0-9][a-zA-Z0-9._-]{0,62}
+bool flow_tenant_valid(const char *tenant);                   // [a-zA-Z0-9][a-zA-Z0-9._-]{0,62}
+int flow_tenant_check(const char *tenant, struct error *err); // ERR_INVALID_TENANT says what is valid
 
 // --- Uploads (upload.c)
 

@@ -21,6 +21,14 @@ bool flow_tenant_valid(const char *tenant)
     return true;
 }
 
+int flow_tenant_check(const char *tenant, struct error *err)
+{
+    if (flow_tenant_valid(tenant))
+        return 0;
+    return error_set(err, ERR_INVALID_TENANT,
+                     "A tenant's name has 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit");
+}
+
 struct tenant_call {
     struct flow *flow;
     struct arena *arena;
@@ -36,10 +44,8 @@ static int read_tenant(struct meta_tx *tx, void *arg, struct error *err)
 
 int flow_tenant(struct flow *f, struct arena *arena, const char *tenant, struct meta_tenant *row, struct error *err)
 {
-    if (!flow_tenant_valid(tenant))
-        return error_set(
-            err, ERR_INVALID_TENANT,
-            "A tenant's name has 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit");
+    if (flow_tenant_check(tenant, err) < 0)
+        return -1;
     struct tenant_call call = {f, arena, tenant, row};
     return f->meta.ops->read(f->meta.state, read_tenant, &call, err);
 }
