@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/simd.h"
 
 struct axis {
     int *start;        // one an output position: its first input position
@@ -84,7 +85,7 @@ static void axis_make(struct axis *a, int from, int to)
         axis_enlarge(a, from, to);
 }
 
-static void row_add(uint32_t *restrict sums, const uint8_t *restrict row, size_t n, uint32_t weight)
+SIMD_CLONES static void row_add(uint32_t *restrict sums, const uint8_t *restrict row, size_t n, uint32_t weight)
 {
     if (weight <= 257) { // the product fits 16 bits, for which every vector unit has a multiplication
         for (size_t i = 0; i < n; i++)
@@ -102,7 +103,7 @@ static uint8_t divide(uint64_t n, double inverse)
     return (uint8_t)(((double)n + 0.5) * inverse);
 }
 
-static void row_finish(const uint32_t *sums, const struct axis *x, int width, uint64_t total, uint8_t *out)
+static void row_finish_long(const uint32_t *sums, const struct axis *x, int width, uint64_t total, uint8_t *out)
 {
     double inverse = 1.0 / (double)total;
     for (int i = 0; i < width; i++) {
@@ -119,6 +120,43 @@ static void row_finish(const uint32_t *sums, const struct axis *x, int width, ui
     }
 }
 
+typedef uint32_t v4 __attribute__((vector_size(16)));
+
+static v4 load(const uint32_t *from)
+{
+    v4 v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+// A pixel and one number more at a time, always `stride` weights: those that are not needed are 0.
+static inline __attribute__((always_inline)) void weigh(const uint32_t *sums, const struct axis *x, int width,
+                                                        size_t stride, uint32_t half, int32_t *whole)
+{
+    const uint32_t *w = x->weights;
+    for (int i = 0; i < width; i++, w += stride) {
+        const uint32_t *at = sums + (size_t)x->start[i] * 3;
+        v4 sum = {half, half, half};
+        for (size_t k = 0; k < stride; k++)
+            sum += load(at + 3 * k) * w[k];
+        memcpy(whole + (size_t)i * 3, &sum, sizeof sum);
+    }
+}
+
+// The same as row_finish_long where every sum fits 31 bits, the quotients in a loop by themselves. Reads `sums` and
+// writes `whole` a little past their ends.
+SIMD_CLONES static void row_finish(const uint32_t *sums, const struct axis *x, int width, uint32_t total,
+                                   int32_t *restrict whole, uint8_t *restrict out)
+{
+    if (x->stride == 3) // what is shrunk a little: most of all pictures
+        weigh(sums, x, width, 3, total / 2, whole);
+    else
+        weigh(sums, x, width, x->stride, total / 2, whole);
+    double inverse = 1.0 / (double)total;
+    for (int i = 0; i < 3 * width; i++)
+        out[i] = (uint8_t)(int32_t)(((double)whole[i] + 0.5) * inverse);
+}
+
 void pixels_resize(const struct pixels *in, int width, int height, struct pixels *out)
 {
     struct pixels made = {.width = width, .height = height};
@@ -132,12 +170,18 @@ void pixels_resize(const struct pixels *in, int width, int height, struct pixels
     axis_make(&x, in->width, width);
     axis_make(&y, in->height, height);
     size_t n = (size_t)in->width * 3;
-    _cleanup_free_ uint32_t *sums = must_alloc(n, sizeof(uint32_t));
+    _cleanup_free_ uint32_t *sums = must_alloc(n + 3 * x.stride + 4, sizeof(uint32_t));
+    _cleanup_free_ int32_t *whole = must_alloc((size_t)width * 3 + 4, sizeof(int32_t));
+    uint64_t total = (uint64_t)x.total * y.total;
     for (int i = 0; i < height; i++) {
         memset(sums, 0, n * sizeof(uint32_t));
         for (int k = 0; k < y.count[i]; k++)
             row_add(sums, in->data + (size_t)(y.start[i] + k) * n, n, y.weights[(size_t)i * y.stride + (size_t)k]);
-        row_finish(sums, &x, width, (uint64_t)x.total * y.total, made.data + (size_t)i * (size_t)width * 3);
+        uint8_t *row = made.data + (size_t)i * (size_t)width * 3;
+        if (total < INT32_MAX / 256)
+            row_finish(sums, &x, width, (uint32_t)total, whole, row);
+        else
+            row_finish_long(sums, &x, width, total, row);
     }
     *out = made;
 }

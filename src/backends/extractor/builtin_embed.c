@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "base/simd.h"
+
 static uint32_t random_next(uint64_t *state) // splitmix64's upper half
 {
     uint64_t z = *state += 0x9E3779B97F4A7C15U;
@@ -39,7 +41,7 @@ void embed_init(struct embed *e, int inputs, double radians, uint64_t seed)
     }
 }
 
-void embed_add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
+SIMD_CLONES void embed_add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
 {
     uint16_t phase[EMBED_FEATURES];
     memcpy(phase, e->phase, sizeof(phase));

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/simd.h"
+
 enum {
     EDGE = 100, // a picture is brought to an area of EDGE × EDGE …
     EDGE_MIN = 16,
@@ -143,7 +145,7 @@ static void row_subtract(int32_t *restrict sums, const int32_t *restrict row, in
 }
 
 // The same for whole rows, and so over windows of both directions.
-static void window_sums(const int16_t *values, int w, int h, int radius, int32_t *rows, int32_t *out)
+SIMD_CLONES static void window_sums(const int16_t *values, int w, int h, int radius, int32_t *rows, int32_t *out)
 {
     for (int y = 0; y < h; y++)
         row_sums(values + y * w, w, radius, rows + y * w);
@@ -170,7 +172,7 @@ struct blur {
     float *share; // one over the number of unmasked pixels in the window
 };
 
-static void blur_prepare(struct blur *b, int radius)
+SIMD_CLONES static void blur_prepare(struct blur *b, int radius)
 {
     int n = b->width * b->height;
     for (int i = 0; i < n; i++)
@@ -181,7 +183,7 @@ static void blur_prepare(struct blur *b, int radius)
 }
 
 // With the radius that was prepared. A window's sum stays below 2^24, where floats hold every integer.
-static void blur_run(struct blur *b, const int16_t *in, int radius, int16_t *out)
+SIMD_CLONES static void blur_run(struct blur *b, const int16_t *in, int radius, int16_t *out)
 {
     int n = b->width * b->height;
     for (int i = 0; i < n; i++)
