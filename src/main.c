@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: reads the configuration and runs the command that is named.
 #include <curl/curl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,11 +60,22 @@ static int dispatch(struct cli *cli, int argc, char **argv)
     return command ? command->run(cli, argc - 1, argv + 1) : unknown(cli, name);
 }
 
+// Pictures come and go by the megabyte. What they leave stays with the process for the next one: to give it back to the
+// kernel and have it zeroed again costs a tenth of the pipeline's time. It is bounded by what was needed at once (G8).
+static void keep_memory(void)
+{
+#ifdef M_TRIM_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct conf conf;
     struct error err;
     struct cli cli = {.conf = &conf, .server_given = names_server(argc, argv)};
+    keep_memory();
     signal(SIGPIPE, SIG_IGN);
     conf_init(&conf);
     int code;
