@@ -36,7 +36,9 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
                          x->model->model->name, x->model->model->dimension, want->dimension);
     if (job_media(f, job, &x->media, &x->gone, err) < 0)
         return -1;
-    return x->gone ? 0 : flow_pixels(f, &x->media, &x->pixels, err);
+    if (x->gone)
+        return job_remove_vectors(f, job, x->model->model->name, err);
+    return flow_pixels(f, &x->media, &x->pixels, err);
 }
 
 static int check_vector(const struct flow_model *model, const float *vector, struct error *err)
@@ -57,19 +59,20 @@ static int emit_vector(struct flow *f, struct job *job, const float *vector, dou
     if (check_vector(x->model, vector, err) < 0)
         return -1;
     job_next_event(job, TOPIC_VECTORS_INDEXING, x->model->model->name, &next);
-    json_t *image = json_pack("{s:i,s:i,s:s,s:I}", "width", x->media.width, "height", x->media.height, "format",
-                              x->media.format ? x->media.format : "", "sizeBytes", (json_int_t)x->media.size);
+    float *kept = arena_alloc(&job->arena, x->model->model->dimension * sizeof *kept);
+    memcpy(kept, vector, x->model->model->dimension * sizeof *kept);
+    json_t *image =
+        job_hold(job, json_pack("{s:i,s:i,s:s,s:I}", "width", x->media.width, "height", x->media.height, "format",
+                                x->media.format ? x->media.format : "", "sizeBytes", (json_int_t)x->media.size));
     next.indexing = (struct event_indexing){.model = x->model->model->name,
                                             .version = x->model->model->version,
-                                            .vector = vector,
+                                            .vector = kept,
                                             .dimension = x->model->model->dimension,
                                             .extracted_ms = clock_now_ms(),
                                             .processing_ms = took_ms,
                                             .metadata = image,
                                             .priority = job->event.extraction.priority};
-    int rc = job_emit(f, job, &next, err);
-    json_decref(image);
-    return rc;
+    return job_emit(f, job, &next, err);
 }
 
 // Extracts jobs[0 … count), all ready and of one model.

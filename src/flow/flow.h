@@ -13,7 +13,8 @@
 //   items.c     status, item, list, delete, files
 //   steps.def   the steps in ONE list, from which code, metrics and docs are made
 //   step.h      what a step is
-//   runner.c    everything around a step, written once; lane.c: its queues; settle.c: its transactions
+//   runner.c    everything around a step, written once; lane.c: its queues; process.c: what a worker does;
+//               settle.c: its transactions
 //   admin.c     ledger, topics, groups, dead letters, tenants
 //
 // flow/ sees ports/, events/, media/, obs/ and base/, and no back end.

@@ -63,14 +63,6 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
     return 0;
 }
 
-static int remove_vector(struct flow *f, struct job *job, struct error *err)
-{
-    const struct indexing *x = job->state;
-    if (f->index.ops->remove(f->index.state, x->collection, &job->event.media_id, 1, NULL, err) < 0)
-        return -1;
-    return f->index.ops->flush(f->index.state, x->collection, err);
-}
-
 // Upserts jobs that share a collection.
 static int upsert_together(struct flow *f, struct job *const *jobs, size_t count, struct error *err)
 {
@@ -116,7 +108,7 @@ void step_index_work(struct flow *f, struct job *const *jobs, size_t count)
         if (get_ready(f, job, &job->error) < 0)
             continue;
         if (((struct indexing *)job->state)->gone)
-            remove_vector(f, job, &job->error);
+            job_remove_vectors(f, job, job->event.indexing.model, &job->error);
         else
             ready[left++] = job;
     }

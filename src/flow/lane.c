@@ -16,6 +16,7 @@ void lane_init(struct lane *lane, struct runner *r, const struct step *step)
     lane->runner = r;
     lane->step = step;
     lane->suspected = r->config.queue_events;
+    lane->expected = recent_new();
     pthread_cond_init(&lane->room, NULL);
     for (int p = 0; p < PRIORITY_COUNT; p++)
         TAILQ_INIT(&lane->ready[p]);
@@ -87,32 +88,33 @@ static const char *order_key(const struct elog_record *record, size_t *len)
     return NULL;
 }
 
-// Puts the task behind the others of its key; true when it is the first.
-static bool join_chain(struct lane *lane, struct task *task)
+static struct chain **find_chain(struct lane *lane, const char *key, size_t len, uint64_t hash)
 {
-    size_t len;
-    const char *key = order_key(task->record, &len);
-    if (!key)
-        return true;
+    struct chain **at = &lane->keys[hash % KEY_BUCKETS];
+    while (*at && ((*at)->hash != hash || (*at)->len != len || memcmp((*at)->key, key, len) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+// Puts the task behind the others of its key; true when it is the first.
+static bool join_chain(struct lane *lane, struct task *task, const char *key, size_t len)
+{
     uint64_t hash = hash64(key, len);
-    struct chain **bucket = &lane->keys[hash % KEY_BUCKETS];
-    for (struct chain *chain = *bucket; chain; chain = chain->next)
-        if (chain->hash == hash && chain->len == len && memcmp(chain->key, key, len) == 0) {
-            chain->tail->follower = task;
-            chain->tail = task;
-            task->chain = chain;
-            return false;
-        }
-    struct chain *chain = calloc(1, sizeof *chain + len);
+    struct chain **at = find_chain(lane, key, len, hash), *chain = *at;
+    if (chain) {
+        chain->tail->follower = task;
+        chain->tail = task;
+        task->chain = chain;
+        return false;
+    }
+    chain = calloc(1, sizeof *chain + len);
     if (!chain)
         abort();
     memcpy(chain->key, key, len);
     chain->len = len;
     chain->hash = hash;
     chain->tail = task;
-    chain->next = *bucket;
-    *bucket = chain;
-    task->chain = chain;
+    task->chain = *at = chain;
     return true;
 }
 
@@ -122,6 +124,7 @@ static void leave_chain(struct lane *lane, struct task *task)
         return;
     if (task->follower) {
         push(lane, task->follower, false);
+        pthread_cond_signal(&lane->runner->work[lane->step->pool]);
         return;
     }
     struct chain **at = &lane->keys[task->chain->hash % KEY_BUCKETS];
@@ -131,24 +134,68 @@ static void leave_chain(struct lane *lane, struct task *task)
     free(task->chain);
 }
 
-int lane_add(struct lane *lane, struct elog_record *record)
+// The event of a record of ours; NULL when it is another's.
+static const char *event_of(const struct elog_record *record)
 {
-    struct task *task = calloc(1, sizeof *task);
+    for (size_t i = 0; i < record->header_count; i++)
+        if (strcmp(record->headers[i].name, "ce_id") == 0)
+            return record->headers[i].value;
+    return NULL;
+}
+
+static void drop_slots(struct part *part)
+{
+    struct slot *slot;
+    while ((slot = TAILQ_FIRST(&part->slots)) && slot->over) {
+        part->over_to = slot->offset + 1;
+        TAILQ_REMOVE(&part->slots, slot, link);
+        free(slot);
+    }
+}
+
+static struct slot *add_slot(struct part *part, int64_t offset)
+{
     struct slot *slot = calloc(1, sizeof *slot);
-    if (!task || !slot)
+    if (!slot)
+        abort();
+    slot->offset = offset;
+    TAILQ_INSERT_TAIL(&part->slots, slot, link);
+    return slot;
+}
+
+void lane_add(struct lane *lane, struct elog_record *record)
+{
+    struct part *part = part_of(lane, record);
+    struct slot *slot = add_slot(part, record->offset);
+    const char *event = event_of(record);
+    if (event && recent_take(lane->expected, event)) { // settled already, with the event that it came from
+        slot->done = slot->over = true;
+        drop_slots(part);
+        free(record);
+        return;
+    }
+    struct task *task = calloc(1, sizeof *task);
+    if (!task)
         abort();
     task->lane = lane;
     task->record = record;
     task->slot = slot;
-    task->part = part_of(lane, record);
+    task->part = part;
     task->job.priority = priority_of(record);
-    slot->offset = record->offset;
-    TAILQ_INSERT_TAIL(&task->part->slots, slot, link);
     lane->held_events++;
     lane->held_bytes += record->value_len;
-    if (join_chain(lane, task))
+    size_t len;
+    const char *key = order_key(record, &len);
+    if (!key || join_chain(lane, task, key, len))
         push(lane, task, false);
-    return 0;
+}
+
+bool lane_enter(struct lane *lane, struct task *task, const char *key)
+{
+    size_t len = strlen(key);
+    if (clock_mono_us() < lane->paused_until_us || *find_chain(lane, key, len, hash64(key, len)))
+        return false;
+    return join_chain(lane, task, key, len);
 }
 
 void lane_put_back(struct lane *lane, struct task *task)
@@ -168,12 +215,49 @@ size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, st
     return count;
 }
 
-static void task_free(struct task *task)
+void task_free(struct task *task)
 {
     json_decref(task->root);
+    json_decref(task->job.held);
     arena_free(&task->job.arena);
     free(task->record);
     free(task);
+}
+
+void lane_drop(struct task *task)
+{
+    lane_drop_onward(task);
+    leave_chain(task->lane, task);
+    task_free(task);
+}
+
+void lane_drop_onward(struct task *task)
+{
+    for (struct task *next; task->onward;) {
+        next = task->onward->beside;
+        lane_drop(task->onward);
+        task->onward = next;
+    }
+}
+
+void lane_expect(struct task *task)
+{
+    for (struct emit *emit = task->job.emits; emit; emit = emit->next)
+        if (emit->settled)
+            recent_add(task->lane->runner->lanes[step_onward_of(emit->topic) - steps].expected, emit->event_id);
+    for (struct task *next = task->onward; next; next = next->beside)
+        lane_expect(next);
+}
+
+void lane_forget(struct task *task)
+{
+    for (struct emit *emit = task->job.emits; emit; emit = emit->next) {
+        if (emit->settled)
+            recent_take(task->lane->runner->lanes[step_onward_of(emit->topic) - steps].expected, emit->event_id);
+        emit->settled = false;
+    }
+    for (struct task *next = task->onward; next; next = next->beside)
+        lane_forget(next);
 }
 
 int64_t lane_commit_offset(const struct task *task)
@@ -189,19 +273,11 @@ int64_t lane_commit_offset(const struct task *task)
     return offset;
 }
 
-static void drop_slots(struct part *part)
-{
-    struct slot *slot;
-    while ((slot = TAILQ_FIRST(&part->slots)) && slot->over) {
-        TAILQ_REMOVE(&part->slots, slot, link);
-        free(slot);
-    }
-}
-
 void lane_done(struct lane *lane, struct task *task)
 {
     task->slot->done = task->slot->over = true;
     drop_slots(task->part);
+    lane_drop_onward(task);
     leave_chain(lane, task);
     lane->held_events--;
     lane->held_bytes -= task->record->value_len;
@@ -248,5 +324,6 @@ void lane_clear(struct lane *lane)
         }
         free(part);
     }
+    recent_free(lane->expected);
     pthread_cond_destroy(&lane->room);
 }

@@ -82,28 +82,6 @@ static int hide(struct flow *f, struct job *job, struct error *err)
     return f->meta.ops->write(f->meta.state, META_RELAXED, hide_tx, &call, err);
 }
 
-static int remove_vectors(struct flow *f, struct job *job, struct error *err)
-{
-    struct meta_tenant tenant;
-    if (flow_tenant(f, &job->arena, job->event.tenant, &tenant, err) < 0)
-        return -1;
-    for (size_t i = 0; i < f->model_count; i++) {
-        const char *collection = flow_collection(&job->arena, tenant.slug, f->models[i].model->name);
-        float *vector;
-        size_t dimension;
-        struct error why = {0};
-        if (f->index.ops->remove(f->index.state, collection, &job->event.media_id, 1, NULL, err) < 0 ||
-            f->index.ops->flush(f->index.state, collection, err) < 0)
-            return -1;
-        if (f->index.ops->get(f->index.state, collection, job->event.media_id, &job->arena, &vector, &dimension,
-                              &why) == 0)
-            return error_set(err, ERR_INDEXING_FAILED, "A vector is still there after it was removed");
-        if (why.code != ERR_NOT_FOUND)
-            return error_copy(err, &why);
-    }
-    return 0;
-}
-
 static int maintain(struct flow *f, struct job *job, struct error *err)
 {
     struct maintenance *x = arena_alloc(&job->arena, sizeof *x);
@@ -119,7 +97,7 @@ static int maintain(struct flow *f, struct job *job, struct error *err)
         return -1;
     if (!x->missing && x->actions & ACT_FILES && remove_files(f, job, &x->media, err) < 0)
         return -1;
-    return x->actions & ACT_VECTORS ? remove_vectors(f, job, err) : 0;
+    return x->actions & ACT_VECTORS ? job_remove_vectors(f, job, NULL, err) : 0;
 }
 
 void step_maintain_work(struct flow *f, struct job *const *jobs, size_t count)

@@ -61,12 +61,12 @@ static int prepare(struct flow *f, struct job *job, struct error *err)
                          "There is no item %.64s of tenant %.64s: uploads create items, events do not",
                          job->event.media_id, job->event.tenant);
     if (done->gone)
-        return 0;
+        return job_remove_vectors(f, job, NULL, err);
     struct image_decoded image;
     if (flow_decode(f, media.blob_key, &image, err) < 0)
         return -1;
-    done->width = image.width;
-    done->height = image.height;
+    done->width = job->media.width = image.width;
+    done->height = job->media.height = image.height;
     int rc = emit_extractions(f, job, &media, err);
     if (rc == 0) {
         const char *models[FLOW_MODELS_MAX];

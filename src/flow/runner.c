@@ -14,6 +14,7 @@
 // time, so that work which kills the process kills it alone, and only its own attempts are spent (G5).
 #include "flow/runner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,7 +26,7 @@
 #include "media/image.h"
 #include "obs/metrics.h"
 
-enum { POLL_MS = 500, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100 };
+enum { POLL_MS = 500, COMMIT_US = 500000, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100 };
 static const int64_t inbox_keep_ms = 31LL * 24 * 3600 * 1000; // longer than any topic keeps its events
 
 static void wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_us)
@@ -92,6 +93,8 @@ static void *worker(struct runner *r, enum step_pool pool)
             continue;
         }
         r->busy += count;
+        for (size_t i = 0; i < count; i++)
+            tasks[i]->alone |= r->careful > 0;
         pthread_mutex_unlock(&r->lock);
         task_process(r, tasks, count);
         pthread_mutex_lock(&r->lock);
@@ -103,11 +106,13 @@ static void *worker(struct runner *r, enum step_pool pool)
 
 static void *cpu_worker(void *arg)
 {
+    pthread_setname_np(pthread_self(), "cpu-worker");
     return worker(arg, POOL_CPU);
 }
 
 static void *io_worker(void *arg)
 {
+    pthread_setname_np(pthread_self(), "io-worker");
     return worker(arg, POOL_IO);
 }
 
@@ -140,11 +145,33 @@ static void add_records(struct lane *lane, struct elog_record **records, size_t 
         pthread_cond_broadcast(&r->work[lane->step->pool]);
 }
 
+// Commits what came by the log after it was settled: those records have no transaction of their own, and need none
+// soon.
+static void commit_expected(struct lane *lane)
+{
+    struct runner *r = lane->runner;
+    const struct elog_ops *log = r->flow->log.ops;
+    for (struct part *part = lane->parts; part; part = part->next) {
+        int64_t offset = part->over_to;
+        if (offset <= part->committed_to)
+            continue;
+        pthread_mutex_unlock(&r->lock);
+        int rc = log->commit(lane->consumer, part->topic, part->partition, part->epoch, offset, NULL);
+        pthread_mutex_lock(&r->lock);
+        if (rc == 0 && offset > part->committed_to)
+            part->committed_to = offset;
+    }
+}
+
 static void *fetcher(void *arg)
 {
     struct lane *lane = arg;
     struct runner *r = lane->runner;
     struct elog_record *records[FETCH_MAX];
+    int64_t commit_at = 0;
+    char name[16];
+    snprintf(name, sizeof name, "fetch-%s", lane->step->name);
+    pthread_setname_np(pthread_self(), name);
     pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
         if (!lane_has_room(lane)) {
@@ -163,6 +190,10 @@ static void *fetcher(void *arg)
         }
         pthread_mutex_lock(&r->lock);
         add_records(lane, records, count);
+        if (!count || clock_mono_us() >= commit_at) {
+            commit_expected(lane);
+            commit_at = clock_mono_us() + COMMIT_US;
+        }
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -185,13 +216,33 @@ static void count_outcome(const struct task *task)
     }
 }
 
+// Steps whose effects came with the task's, and those of the tasks that went on from it.
+static void count_onward(const struct task *task)
+{
+    for (const struct emit *emit = task->job.emits; emit; emit = emit->next)
+        if (emit->settled && step_onward_of(emit->topic)->onward == ONWARD_APPLY)
+            metric_add(M_EVENTS_HANDLED, step_onward_of(emit->topic)->name, 1);
+    for (const struct task *next = task->onward; next; next = next->beside) {
+        count_outcome(next);
+        count_onward(next);
+    }
+}
+
+static int64_t work_of(const struct task *task)
+{
+    int64_t us = task->job.work_us;
+    for (const struct task *next = task->onward; next; next = next->beside)
+        us += work_of(next);
+    return us;
+}
+
 // An average over the last items of what one costs, for estimates.
 static void count_cost(struct flow *f, const struct task *task)
 {
     if (task->lane->step->pool != POOL_CPU || task->outcome != OUT_DONE)
         return;
     int64_t old = f->item_us;
-    int64_t now = task->lane->step == &steps[STEP_PREPARE] ? task->job.work_us : old;
+    int64_t now = task->lane->step == &steps[STEP_PREPARE] ? work_of(task) : old;
     f->item_us = old ? old + (now - old) / 16 : now;
 }
 
@@ -211,7 +262,11 @@ static void over(struct runner *r, struct task *task)
 static void unsettled(struct runner *r, struct task *task, const struct error *err)
 {
     task->slot->done = false;
-    if (task->again) {
+    lane_forget(task);
+    lane_drop_onward(task);
+    if (task->onward_failed) {
+        task->alone = true; // the next events come by the log
+    } else if (task->again) {
         task->to_settle = false; // work sees the item as it is now
     } else if (err->code == ERR_EXISTS) {
         task->outcome = OUT_SKIP; // somebody else ended this attempt
@@ -223,8 +278,16 @@ static void unsettled(struct runner *r, struct task *task, const struct error *e
             log_error("runner", "step %s waits, its effects cannot be stored: %s", task->lane->step->name,
                       err->message);
     }
-    task->again = task->applying_failed = false;
+    task->again = task->applying_failed = task->onward_failed = false;
     lane_put_back(task->lane, task);
+}
+
+static bool put_off(const struct task *task) // itself, or what went on from it
+{
+    bool any = task->outcome == OUT_RETRY;
+    for (const struct task *next = task->onward; next; next = next->beside)
+        any |= put_off(next);
+    return any;
 }
 
 void runner_settled(struct task *task, const struct error *err)
@@ -232,11 +295,11 @@ void runner_settled(struct task *task, const struct error *err)
     struct runner *r = task->lane->runner;
     if (!err) {
         count_outcome(task);
+        count_onward(task);
         count_cost(r->flow, task);
     }
     pthread_mutex_lock(&r->lock);
-    bool retry = !err && task->outcome == OUT_RETRY;
-    bool followed = task->follower != NULL;
+    bool retry = !err && put_off(task);
     bool careful = r->careful > 0; // everybody was waiting for this task alone
     enum step_pool pool = task->lane->step->pool;
     if (err)
@@ -246,7 +309,7 @@ void runner_settled(struct task *task, const struct error *err)
     r->busy--;
     if (careful)
         runner_wake_workers(r);
-    else if (err || followed)
+    else if (err)
         pthread_cond_signal(&r->work[pool]);
     if (retry) {
         r->retry_added = true;
@@ -274,12 +337,12 @@ static int publish_retry(struct flow *f, struct meta_tx *tx, const struct meta_r
     if (event_topic_parse(row->topic, &topic) < 0 ||
         event_decode(topic, row->value, row->value_len, NULL, &arena, &event, &root, err) < 0)
         return -1;
-    const struct emit emit = {.topic = topic,
-                              .key = row->key,
-                              .event_id = event.id,
-                              .priority = event_priority(&event),
-                              .value = row->value,
-                              .value_len = row->value_len};
+    struct emit emit = {.topic = topic,
+                        .key = row->key,
+                        .event_id = event.id,
+                        .priority = event_priority(&event),
+                        .value = row->value,
+                        .value_len = row->value_len};
     return flow_publish_tx(f, tx, &emit, err);
 }
 
@@ -332,6 +395,7 @@ static int64_t publish_due(struct runner *r)
 static void *timer(void *arg)
 {
     struct runner *r = arg;
+    pthread_setname_np(pthread_self(), "timer");
     int64_t house = clock_mono_us(), look = 0;
     pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
@@ -462,12 +526,14 @@ void runner_stop(struct runner *r)
     pthread_mutex_lock(&r->lock);
     while (r->busy)
         pthread_cond_wait(&r->quiet, &r->lock);
-    pthread_mutex_unlock(&r->lock);
     for (int s = 0; s < STEP_COUNT; s++) {
-        if (r->lanes[s].consumer)
+        if (r->lanes[s].consumer) {
+            commit_expected(&r->lanes[s]);
             r->flow->log.ops->unsubscribe(r->lanes[s].consumer);
+        }
         lane_clear(&r->lanes[s]);
     }
+    pthread_mutex_unlock(&r->lock);
     for (int pool = 0; pool < POOL_COUNT; pool++)
         pthread_cond_destroy(&r->work[pool]);
     pthread_cond_destroy(&r->quiet);

@@ -7,12 +7,16 @@
 //   at work   a worker took it, alone or with others (nobody else touches it; no lock held)
 //   settling  its transaction is with the meta store; the writer's thread owns it until `settled` is called
 //   then      either it is over and freed, or it goes back to the front of the lane (again, outage, store failed)
+//
+// A task that goes on from another (process.c) was never in a record: its worker makes it, and it shares the fate of
+// the one that it goes on from.
 #ifndef DEEPLENS_FLOW_RUNNER_INT_H
 #define DEEPLENS_FLOW_RUNNER_INT_H
 
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "flow/recent.h"
 #include "flow/runner.h"
 
 enum { KEY_BUCKETS = 4096, TAKE_MAX = 64, FETCH_MAX = 512 };
@@ -36,6 +40,8 @@ struct part { // one partition under one assignment
     const char *topic; // static
     int32_t partition, epoch;
     TAILQ_HEAD(slots, slot) slots; // in the order of offsets
+    int64_t over_to;               // everything before it is over
+    int64_t committed_to;          // what of that was given to the log
 };
 
 struct chain { // a key with tasks in the lane: one is ready or at work, the others follow it in order
@@ -55,14 +61,19 @@ struct task {
     struct slot *slot;
     struct elog_record *record;
     struct job job;
-    json_t *root; // the parsed message
+    json_t *root;        // the parsed message
+    struct emit *from;   // NULL, or what it goes on from: then part, slot and record are NULL
+    struct task *onward; // the first of those that went on from it
+    struct task *beside; // the next one that went on from the same
     bool decoded;
     bool claimed;   // its beginning was counted
     bool suspect;   // it had begun before, when a process died
     bool to_settle; // work is over: only the transaction is left
     bool again;     // apply asked for work once more
     bool applying_failed;
-    int attempt; // this one's number, deaths counted in
+    bool onward_failed; // what went on from it could not be settled with it
+    bool alone;         // nothing may go on from it
+    int attempt;        // this one's number, deaths counted in
     int max_attempts;
     enum outcome outcome;
 };
@@ -80,6 +91,7 @@ struct lane { // one step's consumer and queue
     struct chain *keys[KEY_BUCKETS];
     struct part *parts;
     size_t held_events, held_bytes;
+    struct recent *expected; // ids of events that were settled before they come by the log
     size_t suspected; // events to settle before none can be left that had begun when a process died; see runner.c
     int64_t paused_until_us, pause_us; // of an outage
     char pause_reason[384];
@@ -107,16 +119,32 @@ struct runner {
 void lane_init(struct lane *lane, struct runner *r, const struct step *step);
 void lane_clear(struct lane *lane); // frees what still waits
 bool lane_has_room(const struct lane *lane);
-int lane_add(struct lane *lane, struct elog_record *record); // takes the record
-void lane_put_back(struct lane *lane, struct task *task);    // to the front of its priority
+void lane_add(struct lane *lane, struct elog_record *record); // takes the record
+void lane_put_back(struct lane *lane, struct task *task);     // to the front of its priority
 size_t lane_take(struct lane *lane, enum media_priority priority, size_t max, struct task **out);
-void lane_done(struct lane *lane, struct task *task);        // frees it; its follower becomes ready
+void lane_done(struct lane *lane, struct task *task); // frees it; its follower becomes ready
+// Enters a task that goes on: false when others of its key are there already.
+bool lane_enter(struct lane *lane, struct task *task, const char *key);
+void lane_drop(struct task *task);        // ends a task that went on, and frees it with those that went on from it
+void lane_drop_onward(struct task *task); // those that went on from `task`
+void lane_expect(struct task *task);      // the events that were settled with the task will come by the log
+void lane_forget(struct task *task);      // … they will not: their transaction failed
 bool lane_pause(struct lane *lane, const struct error *why); // false: it is paused already, by the same outage
 int64_t
 lane_commit_offset(const struct task *task); // with its slot done: the lowest offset not done; -1: nothing to commit
 
+void task_free(struct task *task);
+
+// process.c
+void task_process(struct runner *r, struct task **tasks, size_t count); // on a worker; takes the tasks
+
 // settle.c
-void task_process(struct runner *r, struct task **tasks, size_t count); // on a worker: decode, claim, work, settle
+// Counts the beginnings. On failure nothing was claimed.
+int task_claim(struct runner *r, struct task **tasks, size_t count, struct error *err);
+// Takes the beginnings back, so that an outage spends no attempt though the process ends before it does (G6). When
+// that cannot be had, they stay counted: then the store is out as well.
+void task_release(struct runner *r, struct task **tasks, size_t count);
+void task_settle(struct runner *r, struct task *task); // asynchronous; runner_settled is told
 
 // runner.c
 void runner_settled(struct task *task, const struct error *err); // on the writer's thread

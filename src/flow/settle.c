@@ -1,58 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a worker does with tasks, and the two transactions around a step's work.
+// The two transactions around a step's work.
 //
 //   claim    (before work) the inbox says whether there is anything left to do, and counts the beginning, so that work
 //            which kills the process is counted too (G5). A beginning that never ended is an attempt that was spent.
-//   settle   (after work) in ONE transaction: the step's effects, its next events, the inbox's end, the offset. Or,
-//   after
-//            a failure: the retry's row or the dead letter, processing.failed, the inbox's end, the offset (G3, G4).
+//   settle   (after work) in ONE transaction: the step's effects, its next events, the inbox's end, the offset; and the
+//            same for the tasks that went on from this one. Or, after a failure: the retry's row or the dead letter,
+//            processing.failed, the inbox's end, the offset (G3, G4).
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/js.h"
-#include "base/log.h"
 #include "flow/runner_int.h"
-#include "obs/metrics.h"
-
-// --- Reading the event
-
-static bool is_ours(const struct elog_record *record)
-{
-    for (size_t i = 0; i < record->header_count; i++)
-        if (strcmp(record->headers[i].name, "ce_source") == 0)
-            return strcmp(record->headers[i].value, FLOW_SOURCE) == 0;
-    return false;
-}
-
-static void decode(struct runner *r, struct task *task)
-{
-    const struct elog_record *record = task->record;
-    struct job *job = &task->job;
-    char fallback[ID_MAX];
-    enum event_topic topic;
-    const char *place =
-        arena_printf(&job->arena, "%s/%d/%lld", record->topic, record->partition, (long long)record->offset);
-    id_derive("evt", place, fallback);
-    task->max_attempts = r->flow->settings.retry_attempts;
-    task->attempt = 1;
-    job->started_ms = clock_now_ms();
-    if (event_topic_parse(record->topic, &topic) < 0 ||
-        event_decode(topic, record->value, record->value_len, fallback, &job->arena, &job->event, &task->root,
-                     &job->error) < 0) {
-        task->outcome = OUT_DEAD;
-        task->to_settle = true;
-        return;
-    }
-    task->decoded = true;
-    job->foreign = !is_ours(record);
-    const char *priority = event_priority(&job->event);
-    if (priority) // the header, if any, was a hint for the queue
-        media_priority_parse(priority, &job->priority);
-    task->attempt = job->event.attempt;
-    if (job->event.max_attempts)
-        task->max_attempts = job->event.max_attempts;
-}
 
 // --- Claim
 
@@ -125,6 +83,40 @@ static int claim_tx(struct meta_tx *tx, void *arg, struct error *err)
     return 0;
 }
 
+static int release_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct claim *claim = arg;
+    const struct meta_ops *meta = claim->runner->flow->meta.ops;
+    for (size_t i = 0; i < claim->count; i++) {
+        const struct task *task = claim->tasks[i];
+        if (meta->inbox_release(tx, task->lane->step->group, task->job.event.id, task->job.event.attempt, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void task_release(struct runner *r, struct task **tasks, size_t count)
+{
+    struct claim call = {r, tasks, count};
+    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, release_tx, &call, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        tasks[i]->claimed = false;
+}
+
+int task_claim(struct runner *r, struct task **tasks, size_t count, struct error *err)
+{
+    struct claim call = {r, tasks, count};
+    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, claim_tx, &call, err) < 0) {
+        for (size_t i = 0; i < count; i++)
+            tasks[i]->to_settle = false; // what the inbox said was not kept
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++)
+        tasks[i]->claimed = true;
+    return 0;
+}
+
 // --- Settle
 
 static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct task *task, struct error *err)
@@ -153,7 +145,7 @@ static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct 
                                        .value_len = from->value_len,
                                        .headers = headers,
                                        .header_count = n};
-    return f->log.ops->publish_tx(f->log.state, tx, &record, err);
+    return f->log.ops->publish_tx(f->log.state, tx, &record, NULL, err);
 }
 
 static int publish_failed(struct flow *f, struct meta_tx *tx, struct task *task, bool final, struct error *err)
@@ -226,6 +218,42 @@ static int settle_done(struct flow *f, struct meta_tx *tx, struct task *task, st
     return 0;
 }
 
+// --- What went on
+
+// Ends the event's attempt for the step's group. 0 also when it had ended before: then its effects are there.
+static int end_event(struct flow *f, struct meta_tx *tx, const struct step *step, const struct event *event,
+                     bool finished, bool *ended_before, struct error *err)
+{
+    struct error why = {0};
+    int rc = f->meta.ops->inbox_end(tx, step->group, event->id, event->attempt, finished, &why);
+    *ended_before = rc < 0 && why.code == ERR_EXISTS;
+    return rc < 0 && !*ended_before ? error_copy(err, &why) : 0;
+}
+
+// The effects of a step that has no work, where its event is published.
+static int apply_event(struct runner *r, struct meta_tx *tx, const struct step *step, struct emit *emit,
+                       struct error *err)
+{
+    bool ended_before;
+    if (end_event(r->flow, tx, step, &emit->event, true, &ended_before, err) < 0)
+        return -1;
+    struct job job = {.event = emit->event};
+    int rc = ended_before ? STEP_OK : step->apply(r->flow, tx, &job, err);
+    arena_free(&job.arena);
+    emit->settled = rc == STEP_OK;
+    return rc == STEP_OK ? 0 : -1;
+}
+
+static int apply_events(struct runner *r, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    for (struct emit *emit = task->job.emits; emit; emit = emit->next) {
+        const struct step *step = step_onward_of(emit->topic);
+        if (step && step->onward == ONWARD_APPLY && apply_event(r, tx, step, emit, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int settle_failed(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
 {
     bool final = task->outcome == OUT_DEAD;
@@ -238,6 +266,36 @@ static int settle_failed(struct flow *f, struct meta_tx *tx, struct task *task, 
     return publish_failed(f, tx, task, final, err);
 }
 
+// --- What went on, and all together
+
+static int settle_onward(struct runner *r, struct meta_tx *tx, struct task *task, struct error *err);
+
+static int settle_with(struct runner *r, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    bool ended_before, done = task->outcome == OUT_DONE;
+    if (end_event(r->flow, tx, task->lane->step, &task->job.event, done, &ended_before, err) < 0)
+        return -1;
+    task->from->settled = true;
+    task->record->partition = task->from->place.partition;
+    task->record->offset = task->from->place.offset;
+    if (ended_before)
+        return 0;
+    int rc = done ? settle_done(r->flow, tx, task, err) : settle_failed(r->flow, tx, task, err);
+    return rc < 0 ? -1 : settle_onward(r, tx, task, err);
+}
+
+// Effects of the steps that take part in the task's transaction: where its events are published, and those of the tasks
+// that went on from it.
+static int settle_onward(struct runner *r, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    if (apply_events(r, tx, task, err) < 0)
+        return -1;
+    for (struct task *next = task->onward; next; next = next->beside)
+        if (settle_with(r, tx, next, err) < 0)
+            return -1;
+    return 0;
+}
+
 static int commit_offset(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
 {
     // Transactions run one after the other: a slot marked here is seen by the next one of the same group, and
@@ -246,8 +304,9 @@ static int commit_offset(struct flow *f, struct meta_tx *tx, struct task *task, 
     int64_t offset = lane_commit_offset(task);
     if (offset < 0)
         return 0;
-    const struct part *part = task->part;
+    struct part *part = task->part;
     struct error why = {0};
+    part->committed_to = offset;
     if (f->log.ops->commit_tx(task->lane->consumer, tx, part->topic, part->partition, part->epoch, offset, &why) == 0)
         return 0;
     // The partition has another owner by now, or is no more. The work is done, and the inbox tells whoever gets it.
@@ -268,11 +327,17 @@ static int settle_tx(struct meta_tx *tx, void *arg, struct error *err)
     if (rc == 0 && task->claimed && task->outcome != OUT_SKIP)
         rc = f->meta.ops->inbox_end(tx, task->lane->step->group, task->job.event.id, task->job.event.attempt, finished,
                                     err);
+    if (rc == 0 && !task->alone) {
+        rc = settle_onward(r, tx, task, err);
+        task->onward_failed = rc < 0;
+    }
     if (rc == 0) {
         pthread_mutex_lock(&r->lock);
         rc = commit_offset(f, tx, task, err);
         if (rc < 0)
             task->slot->done = false;
+        else
+            lane_expect(task);
         pthread_mutex_unlock(&r->lock);
     }
     return rc;
@@ -283,148 +348,9 @@ static void settled(void *arg, const struct error *err)
     runner_settled(arg, err);
 }
 
-static void submit(struct runner *r, struct task *task)
+void task_settle(struct runner *r, struct task *task)
 {
     enum meta_durability durability = task->outcome == OUT_DONE ? task->lane->step->durability : META_RELAXED;
     task->to_settle = true;
     r->flow->meta.ops->write_async(r->flow->meta.state, durability, settle_tx, task, settled, task);
-}
-
-// --- On a worker
-
-static void judge(struct task *task)
-{
-    const struct error *why = &task->job.error;
-    if (!why->code)
-        task->outcome = OUT_DONE;
-    else
-        task->outcome = why->retryable && task->attempt < task->max_attempts ? OUT_RETRY : OUT_DEAD;
-}
-
-static void put_back(struct runner *r, struct task **tasks, size_t count, const struct error *why)
-{
-    pthread_mutex_lock(&r->lock);
-    struct lane *lane = tasks[0]->lane;
-    if (lane_pause(lane, why))
-        log_warn("runner", "step %s pauses: %s", lane->step->name, why->message);
-    for (size_t i = count; i-- > 0;)
-        lane_put_back(lane, tasks[i]);
-    r->busy -= count;
-    if (r->careful)
-        runner_wake_workers(r);
-    pthread_mutex_unlock(&r->lock);
-}
-
-static int release_tx(struct meta_tx *tx, void *arg, struct error *err)
-{
-    struct claim *claim = arg;
-    const struct meta_ops *meta = claim->runner->flow->meta.ops;
-    for (size_t i = 0; i < claim->count; i++) {
-        const struct task *task = claim->tasks[i];
-        if (meta->inbox_release(tx, task->lane->step->group, task->job.event.id, task->job.event.attempt, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-// Takes the beginnings back, so that an outage spends no attempt though the process ends before it does (G6). When
-// that cannot be had, they stay counted: then the store is out as well.
-static void release(struct runner *r, struct task **tasks, size_t count)
-{
-    struct claim call = {r, tasks, count};
-    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, release_tx, &call, NULL) < 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        tasks[i]->claimed = false;
-}
-
-static int claim(struct runner *r, struct task **tasks, size_t count)
-{
-    struct claim call = {r, tasks, count};
-    struct error why = {0};
-    if (r->flow->meta.ops->write(r->flow->meta.state, META_RELAXED, claim_tx, &call, &why) < 0) {
-        for (size_t i = 0; i < count; i++)
-            tasks[i]->to_settle = false; // what the inbox said was not kept
-        put_back(r, tasks, count, &why);
-        return -1;
-    }
-    for (size_t i = 0; i < count; i++)
-        tasks[i]->claimed = true;
-    return 0;
-}
-
-static void work(struct runner *r, struct task **tasks, size_t count)
-{
-    struct job *jobs[TAKE_MAX];
-    const struct step *step = tasks[0]->lane->step;
-    for (size_t i = 0; i < count; i++) {
-        struct job *job = jobs[i] = &tasks[i]->job;
-        job->error = (struct error){0};
-        job->emits = NULL;
-        job->state = NULL;
-        job->started_ms = clock_now_ms();
-    }
-    int64_t start = clock_mono_us();
-    step->work(r->flow, jobs, count);
-    int64_t each = (clock_mono_us() - start) / (int64_t)count;
-    for (size_t i = 0; i < count; i++) {
-        jobs[i]->work_us = each;
-        metric_observe(M_STEP_SECONDS, step->name, (double)each / 1e6);
-    }
-}
-
-// Moves the tasks for which `wanted` holds to the front; returns their number.
-static size_t partition_tasks(struct task **tasks, size_t count, bool (*wanted)(const struct task *))
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (wanted(tasks[i])) {
-            struct task *task = tasks[i];
-            memmove(tasks + kept + 1, tasks + kept, (i - kept) * sizeof(struct task *));
-            tasks[kept++] = task;
-        }
-    return kept;
-}
-
-static bool needs_claim(const struct task *task)
-{
-    return !task->to_settle && !task->claimed;
-}
-
-static bool needs_work(const struct task *task)
-{
-    return !task->to_settle;
-}
-
-static bool hit_outage(const struct task *task)
-{
-    return !task->to_settle && (task->job.error.outage || task->job.error.code == ERR_DISK_FULL);
-}
-
-void task_process(struct runner *r, struct task **tasks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!tasks[i]->decoded && !tasks[i]->to_settle)
-            decode(r, tasks[i]);
-    size_t fresh = partition_tasks(tasks, count, needs_claim);
-    if (fresh && claim(r, tasks, fresh) < 0) {
-        tasks += fresh;
-        count -= fresh;
-    }
-    size_t working = partition_tasks(tasks, count, needs_work);
-    if (working) {
-        work(r, tasks, working);
-        size_t waiting = partition_tasks(tasks, working, hit_outage);
-        if (waiting) { // not the event's fault: no attempt is spent (G6)
-            struct error why = tasks[0]->job.error;
-            release(r, tasks, waiting);
-            put_back(r, tasks, waiting, &why);
-        }
-        for (size_t i = waiting; i < working; i++)
-            judge(tasks[i]);
-        tasks += waiting;
-        count -= waiting;
-    }
-    for (size_t i = 0; i < count; i++)
-        submit(r, tasks[i]);
 }

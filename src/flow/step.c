@@ -10,7 +10,7 @@
 #include "flow/pixel_cache.h"
 
 const struct step steps[STEP_COUNT] = {
-#define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit)                               \
+#define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit, goes_onward)                  \
     [STEP_##symbol] = {.name = #step_name,                                                                             \
                        .group = group_name,                                                                            \
                        .topics = {topic, topic2},                                                                      \
@@ -18,6 +18,7 @@ const struct step steps[STEP_COUNT] = {
                        .pool = step_pool,                                                                              \
                        .batch = batch_max,                                                                             \
                        .durability = commit,                                                                           \
+                       .onward = goes_onward,                                                                          \
                        .work = step_##step_name##_work,                                                                \
                        .apply = step_##step_name##_apply,                                                              \
                        .shown = step_##step_name##_shown},
@@ -41,6 +42,23 @@ void job_next_event(struct job *job, enum event_topic topic, const char *salt, s
     };
 }
 
+json_t *job_hold(struct job *job, json_t *value)
+{
+    if (!job->held)
+        job->held = json_array();
+    json_array_append_new(job->held, value);
+    return value;
+}
+
+const struct step *step_onward_of(enum event_topic topic)
+{
+    for (int s = 0; s < STEP_COUNT; s++)
+        for (size_t i = 0; steps[s].onward && i < steps[s].topic_count; i++)
+            if (steps[s].topics[i] == topic)
+                return &steps[s];
+    return NULL;
+}
+
 const char *event_priority(const struct event *event)
 {
     switch (event->topic) {
@@ -61,12 +79,15 @@ int job_emit(struct flow *f, struct job *job, const struct event *event, struct 
     if (event_encode(event, f->settings.format, &text, err) < 0)
         return -1;
     struct emit *emit = arena_alloc(&job->arena, sizeof *emit);
-    *emit = (struct emit){.topic = event->topic,
+    *emit = (struct emit){.event = *event,
+                          .topic = event->topic,
                           .key = event->media_id,
                           .event_id = event->id,
                           .priority = media_priority_name(job->priority),
                           .value = arena_memdup(&job->arena, text.data, text.len),
                           .value_len = text.len};
+    if (!emit->event.attempt) // as it reads where nothing is said
+        emit->event.attempt = 1;
     struct emit **end = &job->emits;
     while (*end)
         end = &(*end)->next;
@@ -74,18 +95,21 @@ int job_emit(struct flow *f, struct job *job, const struct event *event, struct 
     return 0;
 }
 
-int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit, struct error *err)
+size_t emit_headers(const struct emit *emit, const char *time, struct elog_header out[EMIT_HEADERS])
+{
+    const struct elog_header headers[EMIT_HEADERS] = {
+        {"ce_specversion", "1.0"},  {"ce_id", emit->event_id}, {"ce_type", event_topic_type(emit->topic)},
+        {"ce_source", FLOW_SOURCE}, {"ce_time", time},         {"deeplens-priority", emit->priority},
+    };
+    memcpy(out, headers, sizeof headers);
+    return emit->priority ? EMIT_HEADERS : EMIT_HEADERS - 1;
+}
+
+int flow_publish_tx(struct flow *f, struct meta_tx *tx, struct emit *emit, struct error *err)
 {
     char time[CLOCK_TEXT];
     int64_t now = clock_now_ms();
-    const struct elog_header headers[] = {
-        {"ce_specversion", "1.0"},
-        {"ce_id", emit->event_id},
-        {"ce_type", event_topic_type(emit->topic)},
-        {"ce_source", FLOW_SOURCE},
-        {"ce_time", clock_rfc3339(now, time)},
-        {"deeplens-priority", emit->priority},
-    };
+    struct elog_header headers[EMIT_HEADERS];
     const struct elog_record record = {
         .topic = event_topic_name(emit->topic),
         .timestamp_ms = now,
@@ -93,9 +117,9 @@ int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit,
         .value = emit->value,
         .value_len = emit->value_len,
         .headers = headers,
-        .header_count = ARRAY_LEN(headers) - (emit->priority ? 0 : 1),
+        .header_count = emit_headers(emit, clock_rfc3339(now, time), headers),
     };
-    return f->log.ops->publish_tx(f->log.state, tx, &record, err);
+    return f->log.ops->publish_tx(f->log.state, tx, &record, &emit->place, err);
 }
 
 // --- The item that a job is about
@@ -127,8 +151,47 @@ static int read_media(struct meta_tx *tx, void *arg, struct error *err)
 
 int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err)
 {
+    if (job->media_known) {
+        *out = job->media;
+        *gone = false;
+        return 0;
+    }
     struct media_call call = {f, job, out, gone};
-    return f->meta.ops->read(f->meta.state, read_media, &call, err);
+    if (f->meta.ops->read(f->meta.state, read_media, &call, err) < 0)
+        return -1;
+    job->media_known = !*gone;
+    if (!*gone)
+        job->media = *out;
+    return 0;
+}
+
+static int remove_vector(struct flow *f, struct job *job, const char *collection, struct error *err)
+{
+    const char *id = job->event.media_id;
+    float *vector;
+    size_t dimension;
+    struct error why = {0};
+    if (f->index.ops->remove(f->index.state, collection, &id, 1, NULL, err) < 0 ||
+        f->index.ops->flush(f->index.state, collection, err) < 0)
+        return -1;
+    if (f->index.ops->get(f->index.state, collection, id, &job->arena, &vector, &dimension, &why) == 0)
+        return error_set(err, ERR_INDEXING_FAILED, "A vector is still there after it was removed");
+    return why.code == ERR_NOT_FOUND ? 0 : error_copy(err, &why);
+}
+
+int job_remove_vectors(struct flow *f, struct job *job, const char *model, struct error *err)
+{
+    struct meta_tenant tenant;
+    struct error why = {0};
+    if (flow_tenant(f, &job->arena, job->event.tenant, &tenant, &why) < 0)
+        return why.code == ERR_TENANT_UNKNOWN ? 0 : error_copy(err, &why);
+    for (size_t i = 0; i < f->model_count; i++) {
+        const char *name = f->models[i].model->name;
+        if ((!model || strcmp(model, name) == 0) &&
+            remove_vector(f, job, flow_collection(&job->arena, tenant.slug, name), err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 // --- Pictures

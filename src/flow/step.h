@@ -22,10 +22,14 @@
 
 enum step_pool { POOL_CPU, POOL_IO, POOL_COUNT };
 
+// What the worker that made a step's event does with it at once (process.c): nothing, since it comes by the log; its
+// work; or, where all of the step is in its transaction, its effects beside those of the step before.
+enum step_onward { ONWARD_NO, ONWARD_WORK, ONWARD_APPLY };
+
 enum { STEP_OK = 0, STEP_FAILED = -1, STEP_AGAIN = 1 };
 
 enum step_id {
-#define STEP(symbol, name, group, topic, topic2, pool, batch, durability) STEP_##symbol,
+#define STEP(symbol, name, group, topic, topic2, pool, batch, durability, onward) STEP_##symbol,
 #include "flow/steps.def"
 #undef STEP
     STEP_COUNT
@@ -33,6 +37,9 @@ enum step_id {
 
 struct emit { // an event to be published with the effects; in the job's arena
     struct emit *next;
+    struct event event;      // as it was encoded, with what job_emit says
+    bool settled;            // its own step's effects are in the same transaction (see process.c)
+    struct elog_place place; // set by flow_publish_tx
     enum event_topic topic;
     const char *key;
     const char *event_id;
@@ -52,6 +59,9 @@ struct job { // one event on its way through one step
     void *state;            // the step's own, from work to apply (in the arena)
     const char *collection; // where the vector went, for the item's status; set by work, NULL otherwise
     struct emit *emits;     // published when apply succeeds
+    json_t *held;           // what job_hold keeps; NULL: nothing
+    struct media media;     // the item as it was a moment ago, when `media_known`: strings live as long as the job
+    bool media_known;
 };
 
 struct step {
@@ -62,6 +72,7 @@ struct step {
     enum step_pool pool;
     size_t batch;
     enum meta_durability durability;
+    enum step_onward onward;
     // Sets `error` of each job that failed. NULL: nothing to do outside of the transaction.
     void (*work)(struct flow *f, struct job *const *jobs, size_t count);
     int (*apply)(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err); // STEP_*
@@ -71,18 +82,25 @@ struct step {
 
 extern const struct step steps[STEP_COUNT];
 
-#define STEP(symbol, name, group, topic, topic2, pool, batch, durability)                                              \
+#define STEP(symbol, name, group, topic, topic2, pool, batch, durability, onward)                                      \
     void step_##name##_work(struct flow *f, struct job *const *jobs, size_t count);                                    \
     int step_##name##_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err);                   \
     const char *step_##name##_shown(const struct job *job, const char **model);
 #include "flow/steps.def"
 #undef STEP
 
-// Encodes `event` and adds it to what the job publishes.
+// Encodes `event` and adds it to what the job publishes. What the event points to stays with it: strings and vectors
+// live in the job's arena, JSON is held by the job.
 int job_emit(struct flow *f, struct job *job, const struct event *event, struct error *err);
 // A next event of this job: ids, tenant, correlation filled in; its id is derived from the job's event and `salt`, so
 // that doing it again gives the same event (G3).
 void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out);
+
+// Keeps the caller's reference until the job is over. Returns `value`.
+json_t *job_hold(struct job *job, json_t *value);
+
+// The step that may go on with an event of this topic at once; NULL: none does.
+const struct step *step_onward_of(enum event_topic topic);
 
 // What the event itself says about its priority: "high", "normal", "low"; NULL when nothing.
 const char *event_priority(const struct event *event);
@@ -90,6 +108,11 @@ const char *event_priority(const struct event *event);
 // Reads the item that the job is about. `*gone` when there is none (any more): its traces are to be removed.
 int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err);
 int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err);
+
+// Removes the vectors of the job's item, which is gone, under one model or all (NULL); verified. Each step that finds
+// its item gone calls it: a worker that went on from it may have left a vector when its process died or its settling
+// failed.
+int job_remove_vectors(struct flow *f, struct job *job, const char *model, struct error *err);
 
 // Models of an item, from its options; at most FLOW_MODELS_MAX names, in the arena.
 size_t media_models(struct arena *arena, const struct media *media, const char **out);
@@ -105,7 +128,10 @@ const char *flow_path_key(const char *path);
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
 bool media_wants_thumbnail(const struct media *media);
 
-// Publishes a record in a transaction, with the CloudEvents headers of the event.
-int flow_publish_tx(struct flow *f, struct meta_tx *tx, const struct emit *emit, struct error *err);
+// The headers of an event's record: CloudEvents attributes and the priority. `time` is what ce_time says.
+enum { EMIT_HEADERS = 6 };
+size_t emit_headers(const struct emit *emit, const char *time, struct elog_header out[EMIT_HEADERS]);
+// Publishes an event's record in a transaction.
+int flow_publish_tx(struct flow *f, struct meta_tx *tx, struct emit *emit, struct error *err);
 
 #endif

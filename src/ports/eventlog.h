@@ -44,6 +44,11 @@ struct elog_record {
     int32_t epoch; // consumed only: of the assignment, for commit
 };
 
+struct elog_place { // where a record stands
+    int32_t partition;
+    int64_t offset;
+};
+
 struct elog_topic_config {
     int32_t partitions;      // 1 … 1024
     int64_t retention_ms;    // -1: for ever
@@ -112,8 +117,8 @@ struct elog_ops {
 
     // Publishing. Durable when it returns; ERR_NOT_FOUND for a topic that does not exist.
     int (*publish)(void *state, const struct elog_record *records, size_t count, struct error *err);
-    int (*publish_tx)(void *state, struct meta_tx *tx, const struct elog_record *record,
-                      struct error *err); // transactional logs only, else NULL
+    int (*publish_tx)(void *state, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
+                      struct error *err); // transactional logs only, else NULL; `place` may be NULL
 
     // Consuming. A group that never committed starts at the oldest record.
     int (*subscribe)(void *state, const char *group, const char *const *topics, size_t count, const char *member,

@@ -799,7 +799,8 @@ static int change_all(struct meta_tx *tx, void *arg, struct error *err)
 {
     const struct change *c = arg;
     struct elog_record record = {.topic = "t", .key = NULL, .value = c->value, .value_len = strlen(c->value)};
-    if (c->f->meta.ops->setting_put(tx, c->value, "1", err) < 0 || ops->publish_tx(c->f->log, tx, &record, err) < 0)
+    if (c->f->meta.ops->setting_put(tx, c->value, "1", err) < 0 ||
+        ops->publish_tx(c->f->log, tx, &record, NULL, err) < 0)
         return -1;
     if (c->consumer && ops->commit_tx(c->consumer, tx, c->polled->topic, c->polled->partition, c->polled->epoch,
                                       c->polled->offset + 1, err) < 0)

@@ -155,7 +155,8 @@ int el_peek(void *state, struct arena *arena, const char *topic, int32_t partiti
             struct elog_record **out, size_t *count, struct error *err);
 int el_housekeep(void *state, int64_t now_ms, struct error *err);
 int el_publish(void *state, const struct elog_record *records, size_t count, struct error *err);
-int el_publish_tx(void *state, struct meta_tx *tx, const struct elog_record *record, struct error *err);
+int el_publish_tx(void *state, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
+                  struct error *err);
 int el_subscribe(void *state, const char *group, const char *const *topics, size_t count, const char *member,
                  struct elog_consumer **out, struct error *err);
 void el_unsubscribe(struct elog_consumer *consumer);

@@ -32,7 +32,8 @@ static int append(struct el_log *log, struct meta_tx *tx, struct el_partition *p
     return 0;
 }
 
-int el_publish_tx(void *state, struct meta_tx *tx, const struct elog_record *record, struct error *err)
+int el_publish_tx(void *state, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
+                  struct error *err)
 {
     struct el_log *log = el_log(state);
     struct el_partition *p = NULL;
@@ -45,6 +46,8 @@ int el_publish_tx(void *state, struct meta_tx *tx, const struct elog_record *rec
     if (rc == 0)
         rc = append(log, tx, p, record, &row, err);
     free(row.headers_block);
+    if (rc == 0 && place)
+        *place = (struct elog_place){p->number, p->now.end - 1};
     return rc;
 }
 
@@ -58,7 +61,7 @@ static int publish_batch(struct meta_tx *tx, void *arg, struct error *err)
 {
     const struct batch *batch = arg;
     for (size_t i = 0; i < batch->count; i++)
-        if (el_publish_tx(batch->log, tx, &batch->records[i], err) < 0)
+        if (el_publish_tx(batch->log, tx, &batch->records[i], NULL, err) < 0)
             return -1;
     return 0;
 }

@@ -241,6 +241,7 @@ static void *writer_main(void *arg)
 {
     struct sq_db *db = arg;
     struct sq_writer *w = &db->writer;
+    pthread_setname_np(pthread_self(), "meta-writer");
     for (bool stop = false; !stop;) {
         struct sq_job *jobs = take_jobs(w, &stop);
         if (jobs) {

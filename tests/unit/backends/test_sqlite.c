@@ -184,7 +184,7 @@ static int publish_big(struct meta_tx *tx, void *arg, struct error *err)
     _cleanup_free_ char *value = malloc(big->len);
     memset(value, 'x', big->len);
     struct elog_record record = {.topic = "t", .value = value, .value_len = big->len};
-    return elog_embedded.publish_tx(big->store->log.state, tx, &record, err);
+    return elog_embedded.publish_tx(big->store->log.state, tx, &record, NULL, err);
 }
 
 static int limit_pages(struct meta_tx *tx, void *arg, struct error *err)

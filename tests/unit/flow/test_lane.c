@@ -163,6 +163,59 @@ static void test_g4_another_assignment_counts_by_itself(void **state)
     runner_end(r);
 }
 
+static void test_g3_an_item_that_waits_is_not_overtaken(void **state)
+{
+    struct runner *r = runner_of_one_lane();
+    struct lane *lane = &r->lanes[0];
+    struct error why;
+    add(lane, 0, 1, "a", "", NULL);
+    struct task *onward = calloc(1, sizeof *onward);
+    assert_non_null(onward);
+    onward->lane = lane;
+    assert_false(lane_enter(lane, onward, "a"));
+    assert_true(lane_enter(lane, onward, "b"));
+    add(lane, 1, 1, "b", "", NULL);
+    struct task *a = take(lane, PRIORITY_NORMAL);
+    assert_string_equal(a->record->key, "a");
+    assert_null(take(lane, PRIORITY_NORMAL)); // b is at work
+    lane_drop(onward);
+    struct task *b = take(lane, PRIORITY_NORMAL);
+    assert_string_equal(b->record->key, "b");
+    lane_done(lane, a);
+    lane_done(lane, b);
+    error_set(&why, ERR_UNAVAILABLE, "It is down");
+    lane_pause(lane, &why);
+    onward = calloc(1, sizeof *onward);
+    assert_non_null(onward);
+    onward->lane = lane;
+    assert_false(lane_enter(lane, onward, "c"));
+    task_free(onward);
+    runner_end(r);
+}
+
+static void test_g4_what_was_settled_before_moves_the_offset(void **state)
+{
+    static const struct elog_header ours[] = {{"ce_id", "evt_1"}, {"ce_id", "evt_2"}};
+    struct runner *r = runner_of_one_lane();
+    struct lane *lane = &r->lanes[0];
+    recent_add(lane->expected, "evt_1");
+    recent_add(lane->expected, "evt_2");
+    add(lane, 4, 1, "a", "", &ours[0]);
+    assert_int_equal(lane->held_events, 0);
+    assert_int_equal(lane->parts->over_to, 5);
+    add(lane, 5, 1, "b", "", NULL);
+    add(lane, 6, 1, "c", "", &ours[1]);
+    assert_int_equal(lane->parts->over_to, 5); // 5 is still to be done
+    add(lane, 7, 1, "a", "", &ours[0]);        // the same once more, for whatever reason: the inbox will tell
+    assert_int_equal(lane->held_events, 2);
+    struct task *b = take(lane, PRIORITY_NORMAL);
+    b->slot->done = true;
+    assert_int_equal(lane_commit_offset(b), 7);
+    lane_done(lane, b);
+    assert_int_equal(lane->parts->over_to, 7);
+    runner_end(r);
+}
+
 static void test_one_outage_is_one_pause(void **state)
 {
     struct runner *r = runner_of_one_lane();
@@ -219,6 +272,8 @@ int main(void)
         cmocka_unit_test(test_g3_without_a_key_the_item_gives_the_order),
         cmocka_unit_test(test_g4_the_lowest_open_offset_holds_the_commit),
         cmocka_unit_test(test_g4_another_assignment_counts_by_itself),
+        cmocka_unit_test(test_g3_an_item_that_waits_is_not_overtaken),
+        cmocka_unit_test(test_g4_what_was_settled_before_moves_the_offset),
         cmocka_unit_test(test_one_outage_is_one_pause),
         cmocka_unit_test(test_g8_room),
     };
