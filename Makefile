@@ -3,7 +3,7 @@
 BUILD ?= build
 JOBS ?= $(shell nproc)
 
-.PHONY: all deps configure demo test run bench fuzz check docs format install clean
+.PHONY: all deps configure models demo test run bench fuzz check docs format install clean
 
 all: configure
 	@ninja -C "$(BUILD)" -j $(JOBS)
@@ -14,8 +14,13 @@ deps:
 configure:
 	@tools/configure.sh "$(BUILD)" $(if $(PREFIX),"-Dprefix=$(PREFIX)")
 
+# The models that DeepLens comes with, and OpenVINO that runs them (docs/MODELS.md).
+models:
+	@tools/models/make.sh
+
 demo:
 	@tools/deps.sh build demo
+	@tools/models/make.sh
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh "$(BUILD)"
 

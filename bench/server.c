@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,6 +20,7 @@ static void become(const struct bench *b, const char *program, const char *const
         _exit(127);
     for (size_t i = 0; i < ARGS_MAX && args[i]; i++)
         argv[i + 1] = (char *)args[i];
+    setenv("DEEPLENS_MODELS_DIR", "/nonexistent", 0); // the built-in model, unless told otherwise
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (dup2(out, STDOUT_FILENO) >= 0)
         execv(path, argv);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/app.h"
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/nearest.h"
@@ -74,6 +75,9 @@ int main(int argc, char **argv)
 {
     struct conf conf;
     struct error err;
+    if (argc == 2 && strcmp(argv[1], "worker-extract") == 0) // started by a server; no command of people
+        return app_worker();
+    app_set_worker("/proc/self/exe");
     struct cli cli = {.conf = &conf, .server_given = names_server(argc, argv)};
     keep_memory();
     signal(SIGPIPE, SIG_IGN);

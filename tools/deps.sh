@@ -4,9 +4,9 @@
 # tools/deps.sh [--list] [build] [test] [demo]: all three when none is said; --list only names the packages.
 set -eu
 
-build="build-essential meson ninja-build pkg-config python3 python3-yaml
+build="build-essential meson ninja-build pkg-config python3 python3-yaml python3-venv python3-pip ca-certificates
   libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev libvips-dev libjansson-dev libsodium-dev libcmocka-dev"
-test="clang clang-format clang-tidy llvm curl python3-venv ca-certificates"
+test="clang clang-format clang-tidy llvm curl"
 demo="mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 lxqt-themes plasma-workspace-wallpapers"
 
 list=""

@@ -9,6 +9,9 @@
 #include "backends/blob/blob_fs.h"
 #include "backends/eventlog/eventlog_embedded.h"
 #include "backends/extractor/extractor_builtin.h"
+#include "backends/extractor/extractor_openvino.h"
+#include "backends/extractor/extractor_union.h"
+#include "backends/extractor/worker_main.h"
 #include "backends/fault.h"
 #include "backends/index/index_flat.h"
 #include "backends/meta/meta_sqlite.h"
@@ -19,7 +22,6 @@ static const struct meta_ops *const metas[] = {&meta_sqlite, NULL};
 static const struct blob_ops *const blobs[] = {&blob_fs, NULL};
 static const struct elog_ops *const eventlogs[] = {&elog_embedded, NULL};
 static const struct index_ops *const indexes[] = {&index_flat, NULL};
-static const struct extractor_ops *const extractors[] = {&extractor_builtin, NULL};
 
 // Finds a table by name; the options' choices name no other.
 #define CHOOSE(tables, wanted, out, err)                                                                               \
@@ -39,10 +41,40 @@ static char *inside(const char *dir, const char *name)
     return path;
 }
 
+static const char *worker_program;
+
+void registry_set_worker(const char *program)
+{
+    worker_program = program;
+}
+
+// The built-in model is always there; beside it whatever the folder of models holds.
+static int open_extractors(const struct conf *conf, const char *cache, struct extractor *out, struct error *err)
+{
+    struct extractor parts[] = {{.ops = &extractor_builtin}, {.ops = &extractor_openvino}};
+    const struct openvino_config config = {
+        .models = conf->models_dir,
+        .library = conf->openvino_dir,
+        .cache = cache,
+        .precision = conf->models_precision,
+        .program = worker_program,
+        .threads = (int)conf->models_threads,
+        .streams = (int)conf->models_streams,
+    };
+    if (extractor_builtin.open("", &parts[0].state, err) < 0)
+        return -1;
+    if (extractor_openvino_open(&config, &parts[1].state, err) < 0) {
+        extractor_builtin.close(parts[0].state);
+        return -1;
+    }
+    *out = extractor_union_new(parts, ARRAY_LEN(parts));
+    return 0;
+}
+
 static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)
 {
     _cleanup_free_ char *db = inside(dir, "deeplens.db"), *storage = inside(dir, "storage"),
-                        *vectors = inside(dir, "index");
+                        *vectors = inside(dir, "index"), *compiled = inside(dir, "models-cache");
     if (CHOOSE(metas, conf->meta_backend, p->meta.ops, err) < 0 || p->meta.ops->open(db, &p->meta.state, err) < 0)
         return -1;
     if (CHOOSE(blobs, conf->blob_backend, p->blob.ops, err) < 0 || p->blob.ops->open(storage, &p->blob.state, err) < 0)
@@ -53,9 +85,7 @@ static int open_all(const struct conf *conf, const char *dir, struct ports *p, s
     if (CHOOSE(indexes, conf->index_backend, p->index.ops, err) < 0 ||
         p->index.ops->open(vectors, &p->index.state, err) < 0)
         return -1;
-    return CHOOSE(extractors, conf->extractor_backend, p->extractor.ops, err) < 0
-               ? -1
-               : p->extractor.ops->open("", &p->extractor.state, err);
+    return open_extractors(conf, compiled, &p->extractor, err);
 }
 
 int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err)
@@ -88,4 +118,9 @@ void registry_close(struct ports *p)
     if (p->meta.ops && p->meta.state)
         p->meta.ops->close(p->meta.state);
     *p = (struct ports){0};
+}
+
+int registry_worker(void)
+{
+    return worker_main();
 }

@@ -23,4 +23,11 @@ struct ports {
 int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err);
 void registry_close(struct ports *ports); // takes a zeroed one
 
+// The program that back ends start as `PROGRAM worker-extract` to run a model, which must call registry_worker then.
+// Until it is set (by main, before threads start) there are no models but the built-in one.
+void registry_set_worker(const char *program);
+
+// What a process does that a back end started as a worker: returns 1 at once when nobody did.
+int registry_worker(void);
+
 #endif

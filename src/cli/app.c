@@ -109,6 +109,20 @@ static int add_models(struct app *app, struct error *err)
     return 0;
 }
 
+// What `model.default` stands for.
+static const char *default_model(const struct app *app)
+{
+    static const char *const preferred[] = {"efficientnet-lite0", "builtin"};
+    const char *name = app->conf->model_default;
+    if (strcmp(name, "auto") != 0)
+        return name;
+    for (size_t p = 0; p < ARRAY_LEN(preferred); p++)
+        for (size_t i = 0; i < app->flow.model_count; i++)
+            if (strcmp(app->flow.models[i].model->name, preferred[p]) == 0)
+                return preferred[p];
+    return preferred[ARRAY_LEN(preferred) - 1];
+}
+
 static int open_flow(struct app *app, struct error *err)
 {
     const struct conf *c = app->conf;
@@ -122,7 +136,6 @@ static int open_flow(struct app *app, struct error *err)
         .limits = {.max_pixels = (uint64_t)c->image_max_pixels, .max_edge = (int)c->image_max_edge},
         .thumbnail_edge = (int)c->thumbnail_edge,
         .thumbnail_quality = (int)c->thumbnail_quality,
-        .model_default = c->model_default,
         .tenants_auto_create = c->tenants_auto_create,
         .disk_reserve = (uint64_t)c->disk_reserve,
         .pixel_cache = (size_t)c->pixel_cache,
@@ -133,7 +146,10 @@ static int open_flow(struct app *app, struct error *err)
         .search_max_k = (size_t)c->search_max_k,
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
     };
-    if (add_models(app, err) < 0 || flow_open(f, c->log_retention_bytes, err) < 0)
+    if (add_models(app, err) < 0)
+        return -1;
+    f->settings.model_default = default_model(app);
+    if (flow_open(f, c->log_retention_bytes, err) < 0)
         return -1;
     app->flow_open = true;
     return 0;
@@ -223,4 +239,14 @@ void app_close(struct app *app)
     registry_close(&app->ports);
     cleanup_close(&app->lock_fd);
     free(app);
+}
+
+void app_set_worker(const char *program)
+{
+    registry_set_worker(program);
+}
+
+int app_worker(void)
+{
+    return registry_worker();
 }

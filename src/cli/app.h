@@ -21,4 +21,9 @@ const char *app_address(const struct app *app); // "127.0.0.1:8080"
 // Drains: running requests and steps end, nothing new begins. Takes NULL.
 void app_close(struct app *app);
 
+// This program is deeplens, which may be started again, as `deeplens worker-extract`, to run a model (app_worker).
+// Programs that do not say so, such as tests, have the built-in model only.
+void app_set_worker(const char *program);
+int app_worker(void);
+
 #endif

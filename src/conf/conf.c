@@ -197,17 +197,29 @@ static bool is_choice(const struct option *o, const char *value)
     return false;
 }
 
-// An empty text means the default; the default of data.dir depends on the environment.
-static char *string_value(const struct option *o, const char *value)
+// Where the user's data is, by the XDG base directories: "folder", or a part of it.
+static char *data_home(const char *part)
 {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     char *out = NULL;
-    if (*value || o->offset != offsetof(struct conf, data_dir))
-        return strdup(*value ? value : o->def);
-    int rc = data && *data == '/'   ? asprintf(&out, "%s/deeplens", data)
-             : home && *home == '/' ? asprintf(&out, "%s/.local/share/deeplens", home)
-                                    : asprintf(&out, "/var/lib/deeplens");
+    int rc = data && *data == '/'   ? asprintf(&out, "%s/deeplens%s", data, part)
+             : home && *home == '/' ? asprintf(&out, "%s/.local/share/deeplens%s", home, part)
+                                    : asprintf(&out, "/var/lib/deeplens%s", part);
     return rc < 0 ? NULL : out;
+}
+
+// An empty text means the default; those of folders depend on the environment.
+static char *string_value(const struct option *o, const char *value)
+{
+    if (*value)
+        return strdup(value);
+    if (o->offset == offsetof(struct conf, data_dir))
+        return data_home("");
+    if (o->offset == offsetof(struct conf, models_dir))
+        return data_home("/models");
+    if (o->offset == offsetof(struct conf, openvino_dir))
+        return data_home("/openvino");
+    return strdup(o->def);
 }
 
 int conf_option_set(struct conf *c, const struct option *o, const char *value, struct error *err)

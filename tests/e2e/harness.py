@@ -23,6 +23,8 @@ import zlib
 
 BINARY = os.environ.get("DEEPLENS_TEST_BINARY", "build/deeplens")
 PICTURES = os.environ.get("DEEPLENS_TEST_PICTURES", "build/tests/e2e/pictures")
+# What the tests find must not depend on the models that someone has installed.
+os.environ.setdefault("DEEPLENS_MODELS_DIR", "/nonexistent")
 PATIENCE = 120  # seconds before a wait is given up: a bound against hanging, not a measurement
 
 
