@@ -53,6 +53,7 @@ struct elog_topic_config {
     int32_t partitions;      // 1 … 1024
     int64_t retention_ms;    // -1: for ever
     int64_t retention_bytes; // of a partition; -1: no limit
+    int32_t replication;     // copies; 0: the log's default. What describes says; the embedded log has one
 };
 
 struct elog_partition_info {
@@ -100,6 +101,16 @@ struct elog_ops {
     int (*topic_create)(void *state, const char *topic, const struct elog_topic_config *config,
                         struct error *err);                                 // ERR_EXISTS
     int (*topic_delete)(void *state, const char *topic, struct error *err); // with offsets; ERR_NOT_FOUND
+    // Partitions only grow, from their number on without records (keys may change their partition from then on);
+    // retention as given; `replication` 0 or as it is. ERR_INVALID, ERR_NOT_FOUND.
+    int (*topic_alter)(void *state, const char *topic, const struct elog_topic_config *config, struct error *err);
+    // Forgets the records of one partition before `offset` (at most its end: ERR_INVALID), needed or not.
+    // ERR_NOT_FOUND.
+    int (*records_delete)(void *state, const char *topic, int32_t partition, int64_t offset, struct error *err);
+    // The first offset whose record's timestamp is at or after `timestamp_ms`; the end when there is none.
+    // ERR_NOT_FOUND.
+    int (*offset_at)(void *state, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset,
+                     struct error *err);
     int (*topic_list)(void *state, struct arena *arena, struct elog_topic_info **out, size_t *count,
                       struct error *err); // by name
     int (*topic_describe)(void *state, struct arena *arena, const char *topic, struct elog_topic_info *out,
@@ -108,6 +119,12 @@ struct elog_ops {
                       struct error *err); // by name, without partitions
     int (*group_describe)(void *state, struct arena *arena, const char *group, struct elog_group_info *out,
                           struct error *err); // ERR_NOT_FOUND
+    // Puts a group's committed offset (0 to the end: ERR_INVALID; it may go back), making the group when it is new.
+    // ERR_NOT_FOUND for the partition; ERR_CONFLICT while the group has members.
+    int (*group_seek)(void *state, const char *group, const char *topic, int32_t partition, int64_t offset,
+                      struct error *err);
+    // Forgets the group and its offsets. ERR_NOT_FOUND, ERR_CONFLICT while it has members.
+    int (*group_delete)(void *state, const char *group, struct error *err);
     // Reads up to `limit` records of one partition from `offset` on, in the arena, disturbing nobody.
     int (*peek)(void *state, struct arena *arena, const char *topic, int32_t partition, int64_t offset, size_t limit,
                 struct elog_record **out, size_t *count, struct error *err);

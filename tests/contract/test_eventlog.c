@@ -292,6 +292,50 @@ static void a_topic_made_again_is_empty(void **state)
     assert_int_equal(describe(f, "other").partitions[0].end, 1);
 }
 
+static void a_topic_grows_and_never_shrinks(void **state)
+{
+    struct fixture *f = *state;
+    struct elog_topic_config config = {.partitions = 5, .retention_ms = 1000, .retention_bytes = 1 << 20};
+    create(f, "t", 2);
+    publish_numbers(f, "t", NULL, 0, 3);
+    struct elog_consumer *consumer = join(f, "g", "t", "m");
+    assert_int_equal(poll_for(f, consumer, 100, LONG_MS), 3);
+    commit_record(consumer, f->polled[1]);
+    int32_t epoch = f->polled[2]->epoch;
+    assert_ok(ops->topic_alter(f->log, "t", &config, &err));
+    for (int round = 0; round < 2; round++) { // as it is, and after opening again
+        struct elog_topic_info info = describe(f, "t");
+        assert_int_equal(info.config.partitions, 5);
+        assert_int_equal(info.config.retention_ms, 1000);
+        assert_int_equal(info.config.retention_bytes, 1 << 20);
+        assert_true(info.config.replication >= 1);
+        assert_int_equal(info.partitions[0].end, 3);
+        assert_int_equal(info.partitions[4].partition, 4);
+        assert_int_equal(info.partitions[4].end, round ? 1 : 0);
+        if (round)
+            break;
+        char key[16]; // the first that goes to the last partition
+        for (int i = 0; snprintf(key, sizeof key, "%d", i) && elog_partition(key, 5) != 4; i++)
+            ;
+        publish(f, "t", key, "new");
+        assert_int_equal(poll_for(f, consumer, 100, LONG_MS), 1); // whoever was subscribed gets it
+        assert_int_equal(f->polled[0]->partition, 4);
+        assert_ok(ops->commit(consumer, "t", 0, epoch, 3, &err)); // and keeps what it had
+        commit_record(consumer, f->polled[0]);
+        ops->unsubscribe(consumer);
+        assert_int_equal(group(f, "g").partition_count, 5);
+        close_log(f);
+        open_log(f);
+    }
+    config.partitions = 4;
+    assert_code(ops->topic_alter(f->log, "t", &config, &err), ERR_INVALID);
+    config.partitions = 1025;
+    assert_code(ops->topic_alter(f->log, "t", &config, &err), ERR_INVALID);
+    config.partitions = 5;
+    assert_code(ops->topic_alter(f->log, "nowhere", &config, &err), ERR_NOT_FOUND);
+    assert_int_equal(describe(f, "t").config.partitions, 5);
+}
+
 // ---- Records.
 
 static void a_record_comes_back_as_it_went_in(void **state)
@@ -687,6 +731,104 @@ static void groups_are_listed_by_name(void **state)
     ops->unsubscribe(a);
     ops->unsubscribe(c);
     ops->unsubscribe(again);
+}
+
+static void a_group_is_put_anywhere_while_nobody_is_in_it(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "t", 2);
+    publish_numbers(f, "t", NULL, 0, 10);
+    assert_ok(ops->group_seek(f->log, "g", "t", 0, 7, &err)); // the group is new
+    assert_int_equal(group(f, "g").members, 0);
+    assert_int_equal(group(f, "g").partitions[0].committed, 7);
+    assert_int_equal(group(f, "g").partitions[0].lag, 3);
+    struct elog_consumer *consumer = join(f, "g", "t", "m");
+    assert_int_equal(poll_for(f, consumer, 100, LONG_MS), 3);
+    assert_value(f->polled[0], "7");
+    commit_record(consumer, f->polled[2]);
+    assert_code(ops->group_seek(f->log, "g", "t", 0, 2, &err), ERR_CONFLICT);
+    assert_code(ops->group_delete(f->log, "g", &err), ERR_CONFLICT);
+    ops->unsubscribe(consumer);
+    assert_ok(ops->group_seek(f->log, "g", "t", 0, 2, &err)); // back
+    assert_ok(ops->group_seek(f->log, "g", "t", 1, 0, &err));
+    assert_code(ops->group_seek(f->log, "g", "t", 0, 11, &err), ERR_INVALID);
+    assert_code(ops->group_seek(f->log, "g", "t", 0, -1, &err), ERR_INVALID);
+    assert_code(ops->group_seek(f->log, "g", "t", 2, 0, &err), ERR_NOT_FOUND);
+    assert_code(ops->group_seek(f->log, "g", "nowhere", 0, 0, &err), ERR_NOT_FOUND);
+    close_log(f);
+    open_log(f);
+    consumer = join(f, "g", "t", "m");
+    assert_int_equal(poll_all(f, consumer), 8);
+    ops->unsubscribe(consumer);
+}
+
+static void a_group_that_is_deleted_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct elog_group_info info;
+    create(f, "t", 1);
+    publish_numbers(f, "t", NULL, 0, 4);
+    assert_ok(ops->group_seek(f->log, "g", "t", 0, 3, &err));
+    assert_ok(ops->group_seek(f->log, "other", "t", 0, 3, &err));
+    assert_ok(ops->group_delete(f->log, "g", &err));
+    assert_code(ops->group_describe(f->log, &f->arena, "g", &info, &err), ERR_NOT_FOUND);
+    assert_code(ops->group_delete(f->log, "g", &err), ERR_NOT_FOUND);
+    assert_int_equal(group(f, "other").partitions[0].committed, 3);
+    struct elog_consumer *consumer = join(f, "g", "t", "m");
+    assert_int_equal(poll_all(f, consumer), 4);
+    ops->unsubscribe(consumer);
+}
+
+static void a_time_has_an_offset(void **state)
+{
+    struct fixture *f = *state;
+    int64_t offset = -1;
+    create(f, "t", 2);
+    publish_numbers(f, "t", NULL, 0, 10); // at 1000 … 1009 ms
+    static const struct {
+        int64_t time_ms, offset;
+    } known[] = {{0, 0}, {1000, 0}, {1001, 1}, {1009, 9}, {1010, 10}, {INT64_MAX, 10}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        assert_ok(ops->offset_at(f->log, "t", 0, known[i].time_ms, &offset, &err));
+        assert_int_equal(offset, known[i].offset);
+    }
+    assert_ok(ops->offset_at(f->log, "t", 1, 0, &offset, &err));
+    assert_int_equal(offset, 0);
+    assert_ok(ops->records_delete(f->log, "t", 0, 4, &err));
+    assert_ok(ops->offset_at(f->log, "t", 0, 0, &offset, &err));
+    assert_int_equal(offset, 4);
+    assert_code(ops->offset_at(f->log, "t", 2, 0, &offset, &err), ERR_NOT_FOUND);
+    assert_code(ops->offset_at(f->log, "nowhere", 0, 0, &offset, &err), ERR_NOT_FOUND);
+}
+
+static void records_are_deleted_up_to_an_offset(void **state)
+{
+    struct fixture *f = *state;
+    struct elog_record *records;
+    size_t count;
+    create(f, "t", 2);
+    publish_numbers(f, "t", NULL, 0, 2500); // more than one chunk
+    struct elog_consumer *consumer = join(f, "g", "t", "m");
+    assert_int_equal(poll_for(f, consumer, 3, LONG_MS), 3);
+    assert_ok(ops->records_delete(f->log, "t", 0, 2400, &err)); // though the group needs them
+    assert_int_equal(describe(f, "t").partitions[0].begin, 2400);
+    assert_int_equal(describe(f, "t").partitions[0].end, 2500);
+    assert_ok(ops->peek(f->log, &f->arena, "t", 0, 0, 1, &records, &count, &err));
+    assert_int_equal(count, 1);
+    assert_int_equal(records[0].offset, 2400);
+    assert_int_equal(group(f, "g").partitions[0].lag, 100);
+    assert_int_equal(poll_all(f, consumer), 100);            // it goes on behind the gap
+    assert_ok(ops->records_delete(f->log, "t", 0, 5, &err)); // long gone: nothing happens
+    assert_int_equal(describe(f, "t").partitions[0].begin, 2400);
+    assert_code(ops->records_delete(f->log, "t", 0, 2501, &err), ERR_INVALID);
+    assert_code(ops->records_delete(f->log, "t", 2, 0, &err), ERR_NOT_FOUND);
+    assert_code(ops->records_delete(f->log, "nowhere", 0, 0, &err), ERR_NOT_FOUND);
+    assert_ok(ops->records_delete(f->log, "t", 0, 2500, &err));
+    assert_int_equal(describe(f, "t").partitions[0].bytes, 0);
+    publish(f, "t", NULL, "next");
+    assert_int_equal(poll_for(f, consumer, 3, LONG_MS), 1);
+    assert_int_equal(f->polled[0]->offset, 2500);
+    ops->unsubscribe(consumer);
 }
 
 static void a_peek_disturbs_nobody(void **state)
@@ -1101,6 +1243,7 @@ static int run(void)
         T(topics_that_cannot_be_are_refused),
         T(an_unknown_topic_is_not_found),
         T(a_topic_made_again_is_empty),
+        T(a_topic_grows_and_never_shrinks),
         T(a_record_comes_back_as_it_went_in),
         T(too_many_headers_are_refused),
         T(a_value_of_a_megabyte_is_kept),
@@ -1117,6 +1260,10 @@ static int run(void)
         T(what_moves_is_delivered_by_its_new_owner_alone),
         T(lag_is_what_was_not_committed),
         T(groups_are_listed_by_name),
+        T(a_group_is_put_anywhere_while_nobody_is_in_it),
+        T(a_group_that_is_deleted_begins_anew),
+        T(a_time_has_an_offset),
+        T(records_are_deleted_up_to_an_offset),
         T(a_peek_disturbs_nobody),
         T(old_records_go_and_offsets_stay),
         T(g2_what_a_group_has_still_to_read_is_kept),

@@ -15,6 +15,7 @@
 //
 // Lifetimes.
 // 1. A topic is found in the catalogue under the lock. Whoever uses it beyond the lock runs on the writer's thread.
+//    Its number of partitions may grow: their array is used under the lock (or log->admin), the partitions beyond it.
 // 2. A deleted topic leaves the catalogue first, then its deleter has a transaction of its own run by the writer;
 //    when that has returned, no function and no list of the writer can still hold the topic, and it is freed.
 // 3. An assignment lives until its group's next rebalance: who let go of the lock compares the group's epoch.
@@ -102,6 +103,14 @@ void el_topic_remove(struct el_log *log, struct el_topic *topic)
         log->topics[i] = log->topics[i + 1];
 }
 
+struct el_partition *el_partition_new(struct el_topic *topic, int32_t number)
+{
+    struct el_partition *p = el_alloc(1, sizeof *p);
+    p->topic = topic;
+    p->number = number;
+    return p;
+}
+
 struct el_topic *el_topic_new(const char *name, int64_t id, const struct elog_topic_config *config)
 {
     struct el_topic *topic = el_alloc(1, sizeof *topic);
@@ -109,10 +118,8 @@ struct el_topic *el_topic_new(const char *name, int64_t id, const struct elog_to
     topic->id = id;
     topic->config = *config;
     topic->partitions = el_alloc((size_t)config->partitions, sizeof *topic->partitions);
-    for (int32_t i = 0; i < config->partitions; i++) {
-        topic->partitions[i].topic = topic;
-        topic->partitions[i].number = i;
-    }
+    for (int32_t i = 0; i < config->partitions; i++)
+        topic->partitions[i] = el_partition_new(topic, i);
     return topic;
 }
 
@@ -120,6 +127,8 @@ void el_topic_free(struct el_topic *topic)
 {
     if (!topic)
         return;
+    for (int32_t i = 0; i < topic->config.partitions; i++)
+        free(topic->partitions[i]);
     free(topic->partitions);
     free(topic->name);
     free(topic);
@@ -206,7 +215,7 @@ static int load_row(struct el_log *log, sqlite3_stmt *stmt, struct error *err)
     int64_t number = sq_col_int(stmt, 6);
     if (number < 0 || number >= topic->config.partitions)
         return error_set(err, ERR_DATA_CORRUPT, "The topic %s has a partition too many", topic->name);
-    struct el_partition *p = &topic->partitions[number];
+    struct el_partition *p = topic->partitions[number];
     p->id = sq_col_int(stmt, 5);
     p->now =
         (struct el_counters){.begin = sq_col_int(stmt, 7), .end = sq_col_int(stmt, 8), .bytes = sq_col_int(stmt, 9)};
@@ -279,10 +288,15 @@ const struct elog_ops elog_embedded = {
     .close = log_close,
     .topic_create = el_topic_create,
     .topic_delete = el_topic_delete,
+    .topic_alter = el_topic_alter,
+    .records_delete = el_records_delete,
+    .offset_at = el_offset_at,
     .topic_list = el_topic_list,
     .topic_describe = el_topic_describe,
     .group_list = el_group_list,
     .group_describe = el_group_describe,
+    .group_seek = el_group_seek,
+    .group_delete = el_group_delete,
     .peek = el_peek,
     .housekeep = el_housekeep,
     .publish = el_publish,

@@ -9,6 +9,17 @@ enum { PARTITIONS_MAX = 1024, PEEK_MAX = 10000, PEEK_BYTES = 64 << 20 };
 
 // ---- Creating.
 
+int el_check_config(const struct elog_topic_config *config, struct error *err)
+{
+    if (config->partitions < 1 || config->partitions > PARTITIONS_MAX)
+        return error_set(err, ERR_INVALID, "A topic has 1 to %d partitions", PARTITIONS_MAX);
+    if (config->retention_ms < -1 || config->retention_bytes < -1)
+        return error_set(err, ERR_INVALID, "A retention is a number, or -1 for no limit");
+    if (config->replication < 0 || config->replication > 1)
+        return error_set(err, ERR_INVALID, "The embedded log keeps one copy of a topic, not %d", config->replication);
+    return 0;
+}
+
 static int check_topic(const char *name, const struct elog_topic_config *config, struct error *err)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -16,14 +27,10 @@ static int check_topic(const char *name, const struct elog_topic_config *config,
     if (!len || len > ELOG_TOPIC_MAX || strspn(name, allowed) != len || !strcmp(name, ".") || !strcmp(name, ".."))
         return error_set(err, ERR_INVALID, "A topic's name has 1 to %d letters, digits, '.', '_' and '-'",
                          ELOG_TOPIC_MAX);
-    if (config->partitions < 1 || config->partitions > PARTITIONS_MAX)
-        return error_set(err, ERR_INVALID, "A topic has 1 to %d partitions", PARTITIONS_MAX);
-    if (config->retention_ms < -1 || config->retention_bytes < -1)
-        return error_set(err, ERR_INVALID, "A retention is a number, or -1 for no limit");
-    return 0;
+    return el_check_config(config, err);
 }
 
-static int next_partition_id(struct meta_tx *tx, int32_t count, int64_t *out, struct error *err)
+int el_next_partition_id(struct meta_tx *tx, int32_t count, int64_t *out, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     if (sq_query(tx, "SELECT ifnull(max(id), 0) + 1 FROM elog_partition", SQ_NO_ARGS, &stmt, err) < 0 ||
@@ -34,6 +41,14 @@ static int next_partition_id(struct meta_tx *tx, int32_t count, int64_t *out, st
         return error_set(err, ERR_UNSUPPORTED, "The event log has no room for more partitions");
     *out = id;
     return 0;
+}
+
+int el_add_partition(struct meta_tx *tx, const struct el_topic *topic, int32_t number, int64_t id, struct error *err)
+{
+    return sq_exec(tx,
+                   "INSERT INTO elog_partition (id, topic_id, number, begin_offset, end_offset, bytes)"
+                   " VALUES (?1, ?2, ?3, 0, 0, 0)",
+                   SQ_ARGS(sq_int(id), sq_int(topic->id), sq_int(number)), err);
 }
 
 static int create_rows(struct meta_tx *tx, void *arg, struct error *err)
@@ -50,14 +65,11 @@ static int create_rows(struct meta_tx *tx, void *arg, struct error *err)
     }
     topic->id = sqlite3_last_insert_rowid(sq_tx(tx)->conn->sql);
     int64_t id = 0;
-    if (next_partition_id(tx, topic->config.partitions, &id, err) < 0)
+    if (el_next_partition_id(tx, topic->config.partitions, &id, err) < 0)
         return -1;
     for (int32_t i = 0; i < topic->config.partitions; i++) {
-        topic->partitions[i].id = id + i;
-        if (sq_exec(tx,
-                    "INSERT INTO elog_partition (id, topic_id, number, begin_offset, end_offset, bytes)"
-                    " VALUES (?1, ?2, ?3, 0, 0, 0)",
-                    SQ_ARGS(sq_int(id + i), sq_int(topic->id), sq_int(i)), err) < 0)
+        topic->partitions[i]->id = id + i;
+        if (el_add_partition(tx, topic, i, id + i, err) < 0)
             return -1;
     }
     return 0;
@@ -150,7 +162,8 @@ static struct elog_topic_info *topic_slot(struct topics_query *q, sqlite3_stmt *
     topic->name = sq_col_text(q->arena, stmt, 0);
     topic->config = (struct elog_topic_config){.partitions = (int32_t)sq_col_int(stmt, 1),
                                                .retention_ms = sq_col_int(stmt, 2),
-                                               .retention_bytes = sq_col_int(stmt, 3)};
+                                               .retention_bytes = sq_col_int(stmt, 3),
+                                               .replication = 1};
     topic->partitions = arena_alloc(q->arena, (size_t)topic->config.partitions * sizeof *topic->partitions);
     return topic;
 }
@@ -215,20 +228,19 @@ struct peek {
     size_t count;
 };
 
-static int partition_id(struct meta_tx *tx, const struct peek *peek, int64_t *out, struct error *err)
+int el_partition_id(struct meta_tx *tx, const char *topic, int32_t partition, int64_t *out, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     if (sq_query(tx,
                  "SELECT p.id FROM elog_topic t JOIN elog_partition p ON p.topic_id = t.id AND p.number = ?2"
                  " WHERE t.name = ?1",
-                 SQ_ARGS(sq_text(peek->topic), sq_int(peek->partition)), &stmt, err) < 0)
+                 SQ_ARGS(sq_text(topic), sq_int(partition)), &stmt, err) < 0)
         return -1;
     int rc = sq_next(tx, stmt, err);
     if (rc < 0)
         return -1;
     if (!rc)
-        return error_set(err, ERR_NOT_FOUND, "There is no partition %d of a topic %.249s", peek->partition,
-                         peek->topic);
+        return error_set(err, ERR_NOT_FOUND, "There is no partition %d of a topic %.249s", partition, topic);
     *out = sq_col_int(stmt, 0);
     return 0;
 }
@@ -237,7 +249,7 @@ static int read_peek(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct peek *peek = arg;
     int64_t id = 0;
-    if (partition_id(tx, peek, &id, err) < 0)
+    if (el_partition_id(tx, peek->topic, peek->partition, &id, err) < 0)
         return -1;
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     int64_t from = peek->offset < 0 ? 0 : peek->offset > el_offset(-1) ? el_offset(-1) : peek->offset;
@@ -305,7 +317,7 @@ static int read_groups(struct meta_tx *tx, void *arg, struct error *err)
     return rc;
 }
 
-static size_t count_members(const struct el_group *group)
+size_t el_count_members(const struct el_group *group)
 {
     size_t count = 0;
     for (const struct elog_consumer *c = group->members; c; c = c->next)
@@ -324,7 +336,7 @@ int el_group_list(void *state, struct arena *arena, struct elog_group_info **out
     struct groups_query q = {.arena = arena};
     pthread_mutex_lock(&log->lock);
     for (const struct el_group *group = log->groups; group; group = group->next)
-        group_slot(&q, group->name)->members = count_members(group);
+        group_slot(&q, group->name)->members = el_count_members(group);
     pthread_mutex_unlock(&log->lock);
     if (sq_read(log->db, read_groups, &q, err) < 0)
         return -1;
@@ -439,7 +451,7 @@ int el_group_describe(void *state, struct arena *arena, const char *name, struct
     pthread_mutex_lock(&log->lock);
     for (const struct el_group *group = log->groups; group; group = group->next) {
         if (strcmp(group->name, name) == 0) {
-            members = count_members(group);
+            members = el_count_members(group);
             note_owners(&q, group);
         }
     }

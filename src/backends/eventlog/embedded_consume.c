@@ -45,7 +45,7 @@ static size_t count_ready(const struct elog_consumer *c)
     for (size_t i = 0; i < c->group->topic_count; i++) {
         const struct el_group_topic *gt = &c->group->topics[i];
         for (int32_t n = 0; n < gt->topic->config.partitions; n++)
-            ready += gt->partitions[n].owner == c && has_records(&gt->partitions[n], &gt->topic->partitions[n]);
+            ready += gt->partitions[n].owner == c && has_records(&gt->partitions[n], gt->topic->partitions[n]);
     }
     return ready;
 }
@@ -73,7 +73,7 @@ static void plan_topic(struct plan *plan, const struct el_group_topic *gt)
     const char *topic = NULL;
     for (int32_t n = 0; n < gt->topic->config.partitions; n++) {
         struct el_assignment *a = &gt->partitions[n];
-        const struct el_partition *p = &gt->topic->partitions[n];
+        const struct el_partition *p = gt->topic->partitions[n];
         if (a->owner != plan->consumer || !has_records(a, p))
             continue;
         if (!topic)
@@ -271,7 +271,7 @@ static int find_owned(struct elog_consumer *c, const char *topic_name, int32_t p
     else if (!a || a[partition].owner != c || a[partition].epoch != epoch)
         rc = error_set(err, ERR_CONFLICT, "The partition %d of %.249s has another owner by now", partition, topic_name);
     else
-        *out = &topic->partitions[partition];
+        *out = topic->partitions[partition];
     pthread_mutex_unlock(&log->lock);
     return rc;
 }

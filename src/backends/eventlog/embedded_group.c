@@ -22,12 +22,18 @@ static size_t count_wanting(const struct el_group *group, const char *topic)
     return count;
 }
 
-struct el_assignment *el_group_assignment(struct el_group *group, const struct el_topic *topic, int32_t partition)
+static struct el_group_topic *find_topic(struct el_group *group, const struct el_topic *topic)
 {
     for (size_t i = 0; i < group->topic_count; i++)
         if (group->topics[i].topic == topic)
-            return &group->topics[i].partitions[partition];
+            return &group->topics[i];
     return NULL;
+}
+
+struct el_assignment *el_group_assignment(struct el_group *group, const struct el_topic *topic, int32_t partition)
+{
+    struct el_group_topic *gt = find_topic(group, topic);
+    return gt ? &gt->partitions[partition] : NULL;
 }
 
 // The new list of topics: those that are there and that a member wants, with what was assigned before.
@@ -40,10 +46,11 @@ static void refresh_topics(struct el_log *log, struct el_group *group)
         if (!count_wanting(group, topic->name))
             continue;
         struct el_assignment *parts = el_alloc((size_t)topic->config.partitions, sizeof *parts);
-        const struct el_assignment *before = el_group_assignment(group, topic, 0);
+        const struct el_group_topic *before = find_topic(group, topic);
         if (before)
-            memcpy(parts, before, (size_t)topic->config.partitions * sizeof *parts);
-        topics[count++] = (struct el_group_topic){.topic = topic, .partitions = parts};
+            memcpy(parts, before->partitions, (size_t)before->count * sizeof *parts);
+        topics[count++] =
+            (struct el_group_topic){.topic = topic, .count = topic->config.partitions, .partitions = parts};
     }
     for (size_t i = 0; i < group->topic_count; i++)
         free(group->topics[i].partitions);
@@ -199,7 +206,7 @@ int el_subscribe(void *state, const char *group, const char *const *topics, size
 static void disown(struct el_group *group, const struct elog_consumer *consumer)
 {
     for (size_t i = 0; i < group->topic_count; i++)
-        for (int32_t p = 0; p < group->topics[i].topic->config.partitions; p++)
+        for (int32_t p = 0; p < group->topics[i].count; p++)
             if (group->topics[i].partitions[p].owner == consumer)
                 group->topics[i].partitions[p].owner = NULL;
 }

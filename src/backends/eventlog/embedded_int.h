@@ -7,6 +7,7 @@
 // embedded_group.c      membership of groups: who has which partition
 // embedded_record.c     records as rows and as blocks of memory
 // embedded_admin.c      topics and groups as people see them
+// embedded_alter.c      what people change about topics and groups that are there
 // embedded_retention.c  removing what is too old, too much, or deleted
 #ifndef DEEPLENS_BACKENDS_EVENTLOG_EMBEDDED_INT_H
 #define DEEPLENS_BACKENDS_EVENTLOG_EMBEDDED_INT_H
@@ -54,7 +55,7 @@ struct el_topic {
     char *name;
     int64_t id; // row
     struct elog_topic_config config;
-    struct el_partition *partitions; // config.partitions of them
+    struct el_partition **partitions; // config.partitions of them; each stays where it is when the array grows
 };
 
 struct el_assignment { // of one partition in one group
@@ -65,6 +66,7 @@ struct el_assignment { // of one partition in one group
 
 struct el_group_topic {
     struct el_topic *topic;
+    int32_t count; // the topic's partitions at the last rebalance
     struct el_assignment *partitions;
 };
 
@@ -116,6 +118,7 @@ void el_topic_add(struct el_log *log, struct el_topic *topic);
 void el_topic_remove(struct el_log *log, struct el_topic *topic);
 struct el_topic *el_topic_new(const char *name, int64_t id, const struct elog_topic_config *config);
 void el_topic_free(struct el_topic *topic);
+struct el_partition *el_partition_new(struct el_topic *topic, int32_t number);
 
 // The writer's thread: call before changing p->now.
 void el_touch(struct el_log *log, struct el_partition *p);
@@ -139,18 +142,33 @@ struct elog_record *el_decode(struct arena *arena, sqlite3_stmt *stmt, const cha
                               int32_t epoch);
 #define EL_SELECT "SELECT id, timestamp_ms, key, headers, value FROM elog_record WHERE id >= ?1 AND id < ?2 ORDER BY id"
 
+// Room for `count` more rows of partitions, from *out on. In a transaction; log->admin held.
+int el_next_partition_id(struct meta_tx *tx, int32_t count, int64_t *out, struct error *err);
+int el_add_partition(struct meta_tx *tx, const struct el_topic *topic, int32_t number, int64_t id, struct error *err);
+int el_check_config(const struct elog_topic_config *config, struct error *err);
+size_t el_count_members(const struct el_group *group); // log->lock held
+// The row of a partition. ERR_NOT_FOUND.
+int el_partition_id(struct meta_tx *tx, const char *topic, int32_t partition, int64_t *out, struct error *err);
+
 // Removes the records and rows of partitions without topic. Runs its own transactions; log->admin held.
 int el_sweep(struct el_log *log, struct error *err);
 
 // The operations (their contracts: ports/eventlog.h).
 int el_topic_create(void *state, const char *topic, const struct elog_topic_config *config, struct error *err);
 int el_topic_delete(void *state, const char *topic, struct error *err);
+int el_topic_alter(void *state, const char *topic, const struct elog_topic_config *config, struct error *err);
+int el_records_delete(void *state, const char *topic, int32_t partition, int64_t offset, struct error *err);
+int el_offset_at(void *state, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset,
+                 struct error *err);
 int el_topic_list(void *state, struct arena *arena, struct elog_topic_info **out, size_t *count, struct error *err);
 int el_topic_describe(void *state, struct arena *arena, const char *topic, struct elog_topic_info *out,
                       struct error *err);
 int el_group_list(void *state, struct arena *arena, struct elog_group_info **out, size_t *count, struct error *err);
 int el_group_describe(void *state, struct arena *arena, const char *group, struct elog_group_info *out,
                       struct error *err);
+int el_group_seek(void *state, const char *group, const char *topic, int32_t partition, int64_t offset,
+                  struct error *err);
+int el_group_delete(void *state, const char *group, struct error *err);
 int el_peek(void *state, struct arena *arena, const char *topic, int32_t partition, int64_t offset, size_t limit,
             struct elog_record **out, size_t *count, struct error *err);
 int el_housekeep(void *state, int64_t now_ms, struct error *err);

@@ -7,11 +7,12 @@ static int find_partition(struct el_log *log, const struct elog_record *record, 
                           struct error *err)
 {
     pthread_mutex_lock(&log->lock);
-    struct el_topic *topic = el_topic_find(log, record->topic);
+    const struct el_topic *topic = el_topic_find(log, record->topic);
+    struct el_partition *p = topic ? topic->partitions[elog_partition(record->key, topic->config.partitions)] : NULL;
     pthread_mutex_unlock(&log->lock); // see "Lifetimes" in embedded.c
-    if (!topic)
+    if (!p)
         return error_set(err, ERR_NOT_FOUND, "There is no topic %.249s", record->topic);
-    *out = &topic->partitions[elog_partition(record->key, topic->config.partitions)];
+    *out = p;
     return 0;
 }
 

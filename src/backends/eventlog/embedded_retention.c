@@ -16,7 +16,8 @@ struct chunk {
     const char *topic;
     int32_t partition;
     int64_t now_ms;
-    bool more; // there may be more to remove
+    int64_t before; // -1: what retention says; else everything before this offset, needed or not
+    bool more;      // there may be more to remove
 };
 
 // The names of the groups that are subscribed to the topic just now, in the arena.
@@ -61,13 +62,13 @@ static int needed_from(struct meta_tx *tx, const struct chunk *chunk, const stru
     return rc;
 }
 
-// What goes: the oldest records, while too old or the partition too large, and read by everybody.
+// What goes: the oldest records, while too old or the partition too large, and read by everybody; or before an offset.
 static int measure(struct meta_tx *tx, struct chunk *chunk, const struct el_partition *p, struct el_counters *after,
                    struct error *err)
 {
     const struct elog_topic_config *config = &p->topic->config;
-    int64_t needed = 0;
-    if (needed_from(tx, chunk, p, &needed, err) < 0)
+    int64_t needed = chunk->before;
+    if (needed < 0 && needed_from(tx, chunk, p, &needed, err) < 0)
         return -1;
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     if (sq_query(tx,
@@ -81,7 +82,7 @@ static int measure(struct meta_tx *tx, struct chunk *chunk, const struct el_part
     while ((rc = sq_next(tx, stmt, err)) > 0) {
         bool old = config->retention_ms >= 0 && sq_col_int(stmt, 1) < chunk->now_ms - config->retention_ms;
         bool large = config->retention_bytes >= 0 && after->bytes > config->retention_bytes;
-        if ((!old && !large) || el_offset(sq_col_int(stmt, 0)) >= needed)
+        if ((!old && !large && chunk->before < 0) || el_offset(sq_col_int(stmt, 0)) >= needed)
             return 0;
         after->begin = el_offset(sq_col_int(stmt, 0)) + 1;
         after->bytes -= sq_col_int(stmt, 2);
@@ -102,7 +103,7 @@ static int remove_chunk(struct meta_tx *tx, void *arg, struct error *err)
     pthread_mutex_unlock(&chunk->log->lock);
     if (!topic || chunk->partition >= topic->config.partitions)
         return 0;
-    struct el_partition *p = &topic->partitions[chunk->partition];
+    struct el_partition *p = topic->partitions[chunk->partition];
     struct el_counters after = p->now;
     if (measure(tx, chunk, p, &after, err) < 0)
         return -1;
@@ -114,6 +115,43 @@ static int remove_chunk(struct meta_tx *tx, void *arg, struct error *err)
     el_touch(chunk->log, p);
     p->now = after;
     return 0;
+}
+
+static int remove_chunks(struct el_log *log, enum meta_durability durability, struct chunk *chunk, struct error *err)
+{
+    do {
+        if (sq_write(log->db, durability, remove_chunk, chunk, err) < 0)
+            return -1;
+    } while (chunk->more);
+    return 0;
+}
+
+// log->admin held.
+static int delete_before(struct el_log *log, struct chunk *chunk, struct error *err)
+{
+    int64_t end = -1;
+    pthread_mutex_lock(&log->lock);
+    const struct el_topic *topic = el_topic_find(log, chunk->topic);
+    if (topic && chunk->partition >= 0 && chunk->partition < topic->config.partitions)
+        end = topic->partitions[chunk->partition]->visible_end;
+    pthread_mutex_unlock(&log->lock);
+    if (end < 0)
+        return error_set(err, ERR_NOT_FOUND, "There is no partition %d of a topic %.249s", chunk->partition,
+                         chunk->topic);
+    if (chunk->before < 0 || chunk->before > end)
+        return error_set(err, ERR_INVALID, "The offset %lld lies outside of the partition %d of %.249s",
+                         (long long)chunk->before, chunk->partition, chunk->topic);
+    return remove_chunks(log, META_SYNCED, chunk, err);
+}
+
+int el_records_delete(void *state, const char *topic, int32_t partition, int64_t offset, struct error *err)
+{
+    struct el_log *log = el_log(state);
+    struct chunk chunk = {.log = log, .topic = topic, .partition = partition, .before = offset};
+    pthread_mutex_lock(&log->admin);
+    int rc = delete_before(log, &chunk, err);
+    pthread_mutex_unlock(&log->admin);
+    return rc;
 }
 
 // ---- Which partitions have something to remove: found by reading, so that the writer is left alone when none has.
@@ -173,11 +211,10 @@ static int clean(struct el_log *log, int64_t now_ms, struct error *err)
     if (sq_read(log->db, find_work, &search, err) < 0)
         return -1;
     for (const struct due *due = search.due; due; due = due->next) {
-        struct chunk chunk = {.log = log, .topic = due->topic, .partition = due->partition, .now_ms = now_ms};
-        do {
-            if (sq_write(log->db, META_RELAXED, remove_chunk, &chunk, err) < 0)
-                return -1;
-        } while (chunk.more);
+        struct chunk chunk = {
+            .log = log, .topic = due->topic, .partition = due->partition, .now_ms = now_ms, .before = -1};
+        if (remove_chunks(log, META_RELAXED, &chunk, err) < 0)
+            return -1;
     }
     return search.orphans ? el_sweep(log, err) : 0;
 }
