@@ -6,7 +6,18 @@
 // a time. Delivery is at least once: from the committed offset on, again after a crash or a rebalance.
 //
 // A log with ELOG_TRANSACTIONAL keeps its records and offsets in the metadata database: publish_tx and
-// commit_tx take part in the caller's meta transaction, and records become visible when it commits.
+// commit_tx take part in the caller's meta transaction, and records become visible when it commits. A call of publish
+// is then one transaction. Without it, records of a call that fails may be there, now or a little later: who publishes
+// them again gives their events the same id. It has publish_async instead, and the meta port's outbox before it.
+//
+// ELOG_PROMPT: whatever changes in a group (members, their partitions, offsets) is so for everybody when the call
+// returns. Without it servers elsewhere have to agree first: a consumer gets its partitions during its first polls,
+// others see a commit a moment later, a partition may move when members come and go (its records not committed by
+// then are delivered again), and commit says ERR_CONFLICT or nothing for a partition that is on its way.
+//
+// ELOG_RETAINS: housekeep applies retention, keeps what a group has still to read, and sizes and times of partitions
+// are exact. Without it the log's servers remove records by themselves, read or not (a group whose place is gone goes
+// on at the oldest record there is), and `bytes` is 0.
 //
 // Threads: a consumer belongs to one thread at a time, except consumer_wake; everything else may be called
 // from any thread at once.
@@ -21,7 +32,7 @@
 #include "base/error.h"
 #include "ports/meta.h"
 
-enum { ELOG_TRANSACTIONAL = 1 };
+enum { ELOG_TRANSACTIONAL = 1, ELOG_PROMPT = 2, ELOG_RETAINS = 4 };
 enum { ELOG_TOPIC_MAX = 249, ELOG_HEADERS_MAX = 32 };
 
 struct elog_header {
@@ -53,14 +64,15 @@ struct elog_topic_config {
     int32_t partitions;      // 1 … 1024
     int64_t retention_ms;    // -1: for ever
     int64_t retention_bytes; // of a partition; -1: no limit
+    const char *cleanup;     // described only: what happens to old records, "delete"
     int32_t replication;     // copies; 0: the log's default. What describes says; the embedded log has one
 };
 
 struct elog_partition_info {
     int32_t partition;
-    int64_t begin; // the oldest offset kept
-    int64_t end;   // the offset that the next record gets
-    uint64_t bytes;
+    int64_t begin;     // the oldest offset kept
+    int64_t end;       // the offset that the next record gets
+    uint64_t bytes;    // 0 without ELOG_RETAINS
     int64_t oldest_ms; // timestamp of the oldest record; 0 when empty
 };
 
@@ -88,6 +100,8 @@ struct elog_group_info {
 };
 
 struct elog_consumer;
+
+typedef void elog_done_fn(void *arg, const struct error *err); // err is NULL when the record is durable
 
 struct elog_ops {
     const char *name;
@@ -129,13 +143,23 @@ struct elog_ops {
     int (*peek)(void *state, struct arena *arena, const char *topic, int32_t partition, int64_t offset, size_t limit,
                 struct elog_record **out, size_t *count, struct error *err);
     // Applies retention. Call it now and then. What a group that is subscribed or ever committed has still to read
-    // stays (a log that cannot keep it, such as Kafka, says so in its own header).
+    // stays. Nothing to do without ELOG_RETAINS.
     int (*housekeep)(void *state, int64_t now_ms, struct error *err);
 
     // Publishing. Durable when it returns; ERR_NOT_FOUND for a topic that does not exist.
     int (*publish)(void *state, const struct elog_record *records, size_t count, struct error *err);
     int (*publish_tx)(void *state, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
                       struct error *err); // transactional logs only, else NULL; `place` may be NULL
+    // Publishes without waiting; for logs that are not transactional, else NULL. The record is copied. `done` runs
+    // exactly once, on a thread of the log's, where it must not wait, and for the records of one partition in their
+    // order. While the log is out of reach the record waits in memory: what fails is a record that cannot be published
+    // as it is, or one that was still waiting when the log was closed (and may be published all the same).
+    // ERR_OVERLOADED when as much waits as may, ERR_NOT_FOUND for a topic that does not exist; then `done` does not
+    // run.
+    int (*publish_async)(void *state, const struct elog_record *record, elog_done_fn *done, void *arg,
+                         struct error *err);
+    // ERR_UNAVAILABLE, and why, while the log is out of reach, so far as is known without asking.
+    int (*health)(void *state, struct error *err);
 
     // Consuming. A group that never committed starts at the oldest record.
     int (*subscribe)(void *state, const char *group, const char *const *topics, size_t count, const char *member,

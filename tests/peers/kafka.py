@@ -96,6 +96,7 @@ class Broker:
             "group.initial.rebalance.delay.ms": 0,
             "min.insync.replicas": 2 if replication > 1 else 1,
             "group.min.session.timeout.ms": 1000,
+            "log.initial.task.delay.ms": 86400000,  # tests publish records of 1970: retention is not to remove them
             **extra,
         }
         self.config = folder / "server.properties"

@@ -281,9 +281,14 @@ static int log_open(const char *location, struct meta *meta, void **state, struc
     return 0;
 }
 
+static int el_health(void *state, struct error *err) // it is where the records are, and shares their fate
+{
+    return 0;
+}
+
 const struct elog_ops elog_embedded = {
     .name = "embedded",
-    .caps = ELOG_TRANSACTIONAL,
+    .caps = ELOG_TRANSACTIONAL | ELOG_PROMPT | ELOG_RETAINS,
     .open = log_open,
     .close = log_close,
     .topic_create = el_topic_create,
@@ -301,6 +306,7 @@ const struct elog_ops elog_embedded = {
     .housekeep = el_housekeep,
     .publish = el_publish,
     .publish_tx = el_publish_tx,
+    .health = el_health,
     .subscribe = el_subscribe,
     .poll = el_poll,
     .consumer_wake = el_consumer_wake,

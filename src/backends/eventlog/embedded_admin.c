@@ -163,7 +163,8 @@ static struct elog_topic_info *topic_slot(struct topics_query *q, sqlite3_stmt *
     topic->config = (struct elog_topic_config){.partitions = (int32_t)sq_col_int(stmt, 1),
                                                .retention_ms = sq_col_int(stmt, 2),
                                                .retention_bytes = sq_col_int(stmt, 3),
-                                               .replication = 1};
+                                               .replication = 1,
+                                               .cleanup = "delete"};
     topic->partitions = arena_alloc(q->arena, (size_t)topic->config.partitions * sizeof *topic->partitions);
     return topic;
 }

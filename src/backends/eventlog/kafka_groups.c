@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups as people see them: who is in it and has what, what was committed, and how far behind that is.
+#include <string.h>
+
+#include "backends/eventlog/kafka_int.h"
+#include "base/clock.h"
+
+static void ask_list(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    rd_kafka_ListConsumerGroups(rk, options, queue);
+}
+
+struct names {
+    const char **names;
+    size_t count;
+};
+
+static void ask_describe(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    const struct names *n = arg;
+    rd_kafka_DescribeConsumerGroups(rk, n->names, n->count, options, queue);
+}
+
+static int describe_members(struct kf_log *log, struct names *names, rd_kafka_event_t **event, struct error *err)
+{
+    return kf_ask(log, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, ask_describe, names, "The group cannot be described",
+                  event, err);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct elog_group_info *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+int kf_group_list(void *state, struct arena *arena, struct elog_group_info **out, size_t *count, struct error *err)
+{
+    struct kf_log *log = kf_log(state);
+    _cleanup_kf_event_ rd_kafka_event_t *list = NULL, *described = NULL;
+    if (kf_ask(log, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, ask_list, NULL, "The groups cannot be listed", &list, err) <
+        0)
+        return -1;
+    size_t found;
+    const rd_kafka_ConsumerGroupListing_t **all =
+        rd_kafka_ListConsumerGroups_result_valid(rd_kafka_event_ListConsumerGroups_result(list), &found);
+    struct names names = {.names = arena_alloc(arena, (found + 1) * sizeof *names.names), .count = found};
+    for (size_t i = 0; i < found; i++)
+        names.names[i] = rd_kafka_ConsumerGroupListing_group_id(all[i]);
+    struct elog_group_info *infos = arena_alloc(arena, (found + 1) * sizeof *infos);
+    if (found) {
+        if (describe_members(log, &names, &described, err) < 0)
+            return -1;
+        const rd_kafka_ConsumerGroupDescription_t **groups = rd_kafka_DescribeConsumerGroups_result_groups(
+            rd_kafka_event_DescribeConsumerGroups_result(described), &found);
+        for (size_t i = 0; i < found; i++) {
+            infos[i].name = arena_strdup(arena, rd_kafka_ConsumerGroupDescription_group_id(groups[i]));
+            infos[i].members = rd_kafka_ConsumerGroupDescription_member_count(groups[i]);
+        }
+        qsort(infos, found, sizeof *infos, by_name);
+    }
+    *out = infos;
+    *count = found;
+    return 0;
+}
+
+// ---- One group
+
+struct whole {
+    struct kf_log *log;
+    struct arena *arena;
+    struct elog_group_info *info;
+    rd_kafka_topic_partition_list_t *committed;
+    const rd_kafka_ConsumerGroupDescription_t *group;
+};
+
+static void ask_offsets(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    rd_kafka_ListConsumerGroupOffsets_t *of = rd_kafka_ListConsumerGroupOffsets_new(arg, NULL);
+    rd_kafka_ListConsumerGroupOffsets(rk, &of, 1, options, queue);
+    rd_kafka_ListConsumerGroupOffsets_destroy(of);
+}
+
+static int committed_offsets(struct kf_log *log, const char *group, rd_kafka_topic_partition_list_t **out,
+                             struct error *err)
+{
+    static const char doing[] = "The group's offsets cannot be had";
+    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
+    if (kf_ask(log, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, ask_offsets, (void *)group, doing, &event, err) < 0)
+        return -1;
+    size_t count;
+    const rd_kafka_group_result_t **results =
+        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
+    const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
+    if (error)
+        return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing);
+    *out = count ? rd_kafka_topic_partition_list_copy(rd_kafka_group_result_partitions(results[0]))
+                 : rd_kafka_topic_partition_list_new(1);
+    return 0;
+}
+
+// All partitions of all topics that the group committed to or was assigned.
+static rd_kafka_topic_partition_list_t *concerned(struct whole *w)
+{
+    rd_kafka_topic_partition_list_t *seen = rd_kafka_topic_partition_list_copy(w->committed);
+    for (size_t m = 0; m < w->info->members; m++) {
+        const rd_kafka_topic_partition_list_t *has = rd_kafka_MemberAssignment_partitions(
+            rd_kafka_MemberDescription_assignment(rd_kafka_ConsumerGroupDescription_member(w->group, m)));
+        for (int i = 0; has && i < has->cnt; i++)
+            rd_kafka_topic_partition_list_add(seen, has->elems[i].topic, has->elems[i].partition);
+    }
+    rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(seen->cnt);
+    for (int i = 0; i < seen->cnt; i++) {
+        int32_t partitions = 0;
+        const char *topic = seen->elems[i].topic;
+        if (rd_kafka_topic_partition_list_find(all, topic, 0) ||
+            kf_topic(w->log, topic, true, NULL, &partitions, NULL) < 0)
+            continue; // a topic that is gone
+        for (int32_t p = 0; p < partitions; p++)
+            rd_kafka_topic_partition_list_add(all, topic, p);
+    }
+    rd_kafka_topic_partition_list_destroy(seen);
+    rd_kafka_topic_partition_list_sort(all, NULL, NULL);
+    return all;
+}
+
+static const char *owner(struct whole *w, const char *topic, int32_t partition)
+{
+    for (size_t m = 0; m < w->info->members; m++) {
+        const rd_kafka_MemberDescription_t *member = rd_kafka_ConsumerGroupDescription_member(w->group, m);
+        const rd_kafka_topic_partition_list_t *has =
+            rd_kafka_MemberAssignment_partitions(rd_kafka_MemberDescription_assignment(member));
+        for (int i = 0; has && i < has->cnt; i++)
+            if (has->elems[i].partition == partition && strcmp(has->elems[i].topic, topic) == 0)
+                return arena_strdup(w->arena, rd_kafka_MemberDescription_client_id(member));
+    }
+    return NULL;
+}
+
+static int64_t offset_in(rd_kafka_topic_partition_list_t *list, const rd_kafka_topic_partition_t *of, int64_t otherwise)
+{
+    const rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_find(list, of->topic, of->partition);
+    return one && one->offset >= 0 ? one->offset : otherwise;
+}
+
+static int fill_partitions(struct whole *w, rd_kafka_topic_partition_list_t *all, struct error *err)
+{
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *begins = NULL, *ends = NULL;
+    if (kf_offsets(w->log, all, RD_KAFKA_OFFSET_BEGINNING, &begins, err) < 0 ||
+        kf_offsets(w->log, all, RD_KAFKA_OFFSET_END, &ends, err) < 0)
+        return -1;
+    size_t count = (size_t)all->cnt, late = 0;
+    struct elog_group_partition *parts = arena_alloc(w->arena, (count + 1) * sizeof *parts);
+    struct kf_place *places = arena_alloc(w->arena, (count + 1) * sizeof *places);
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *of = &all->elems[i];
+        struct elog_group_partition *p = &parts[i];
+        int64_t begin = offset_in(begins, of, 0), next = offset_in(w->committed, of, -1);
+        *p = (struct elog_group_partition){.topic = arena_strdup(w->arena, of->topic),
+                                           .partition = of->partition,
+                                           .committed = next,
+                                           .end = offset_in(ends, of, 0),
+                                           .member = owner(w, of->topic, of->partition)};
+        next = next < begin ? begin : next;
+        p->lag = p->end > next ? p->end - next : 0;
+        if (p->lag)
+            places[late++] = (struct kf_place){.topic = p->topic, .partition = p->partition, .offset = next};
+    }
+    if (kf_times(w->log, places, late, err) < 0)
+        return -1;
+    int64_t now = clock_now_ms();
+    for (size_t i = 0, l = 0; i < count; i++)
+        if (parts[i].lag) {
+            int64_t time = places[l++].timestamp_ms;
+            parts[i].lag_ms = time > 0 && time < now ? now - time : 0;
+        }
+    w->info->partitions = parts;
+    w->info->partition_count = count;
+    return 0;
+}
+
+static int describe_one(struct whole *w, const char *name, struct error *err)
+{
+    struct names names = {.names = &name, .count = 1};
+    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
+    if (describe_members(w->log, &names, &event, err) < 0)
+        return -1;
+    size_t count;
+    const rd_kafka_ConsumerGroupDescription_t **groups =
+        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+    const rd_kafka_error_t *error = count ? rd_kafka_ConsumerGroupDescription_error(groups[0]) : NULL;
+    if (error && rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND)
+        return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), "The group cannot be described");
+    bool known =
+        count && !error && rd_kafka_ConsumerGroupDescription_state(groups[0]) != RD_KAFKA_CONSUMER_GROUP_STATE_DEAD;
+    if (!known && !w->committed->cnt)
+        return error_set(err, ERR_NOT_FOUND, "There is no group %.128s", name);
+    w->group = count ? groups[0] : NULL;
+    w->info->members = known ? rd_kafka_ConsumerGroupDescription_member_count(groups[0]) : 0;
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *all = concerned(w);
+    return fill_partitions(w, all, err);
+}
+
+int kf_group_describe(void *state, struct arena *arena, const char *group, struct elog_group_info *out,
+                      struct error *err)
+{
+    struct kf_log *log = kf_log(state);
+    struct elog_group_info info = {.name = arena_strdup(arena, group)};
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *committed = NULL;
+    struct error why = {0};
+    if (committed_offsets(log, group, &committed, &why) < 0) {
+        if (why.code != ERR_NOT_FOUND)
+            return error_copy(err, &why);
+        committed = rd_kafka_topic_partition_list_new(1);
+    }
+    struct whole w = {.log = log, .arena = arena, .info = &info, .committed = committed};
+    if (describe_one(&w, group, err) < 0)
+        return -1;
+    *out = info;
+    return 0;
+}
+
+// ---- Changing
+
+struct seek {
+    const char *group;
+    rd_kafka_topic_partition_list_t *list;
+};
+
+static void ask_seek(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    const struct seek *seek = arg;
+    rd_kafka_AlterConsumerGroupOffsets_t *to = rd_kafka_AlterConsumerGroupOffsets_new(seek->group, seek->list);
+    rd_kafka_AlterConsumerGroupOffsets(rk, &to, 1, options, queue);
+    rd_kafka_AlterConsumerGroupOffsets_destroy(to);
+}
+
+static void ask_delete(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    rd_kafka_DeleteGroup_t *group = rd_kafka_DeleteGroup_new(arg);
+    rd_kafka_DeleteGroups(rk, &group, 1, options, queue);
+    rd_kafka_DeleteGroup_destroy(group);
+}
+
+static int group_result(const rd_kafka_group_result_t **results, size_t count, const char *doing, struct error *err)
+{
+    const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
+    if (error)
+        return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing);
+    const rd_kafka_topic_partition_list_t *list = count ? rd_kafka_group_result_partitions(results[0]) : NULL;
+    for (int i = 0; list && i < list->cnt; i++)
+        if (list->elems[i].err)
+            return kf_error(err, list->elems[i].err, NULL, doing);
+    return 0;
+}
+
+int kf_group_seek(void *state, const char *group, const char *topic, int32_t partition, int64_t offset,
+                  struct error *err)
+{
+    struct kf_log *log = kf_log(state);
+    static const char doing[] = "The group cannot be moved while it has members";
+    int64_t begin = 0, end = 0;
+    if (kf_partition_check(log, topic, partition, err) < 0)
+        return -1;
+    rd_kafka_resp_err_t code =
+        rd_kafka_query_watermark_offsets(log->producer, topic, partition, &begin, &end, kf_ask_ms(log));
+    if (code != 0)
+        return kf_error(err, code, NULL, "The partition cannot be looked at");
+    if (offset < 0 || offset > end)
+        return error_set(err, ERR_INVALID, "The offset %lld is not from 0 to the end, %lld", (long long)offset,
+                         (long long)end);
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    struct seek seek = {group, list};
+    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
+    if (kf_ask(log, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, ask_seek, &seek, doing, &event, err) < 0)
+        return -1;
+    size_t count;
+    const rd_kafka_group_result_t **results = rd_kafka_AlterConsumerGroupOffsets_result_groups(
+        rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count);
+    return group_result(results, count, doing, err);
+}
+
+int kf_group_delete(void *state, const char *group, struct error *err)
+{
+    static const char doing[] = "The group cannot be deleted";
+    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
+    if (kf_ask(kf_log(state), RD_KAFKA_ADMIN_OP_DELETEGROUPS, ask_delete, (void *)group, doing, &event, err) < 0)
+        return -1;
+    size_t count;
+    const rd_kafka_group_result_t **results =
+        rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count);
+    return group_result(results, count, doing, err);
+}
