@@ -52,7 +52,6 @@ static enum error_code always_corrupt(struct fake *fake, size_t call, const char
 static void test_g2_a_failure_on_the_way_is_one_attempt(void **state)
 {
     struct rig *rig = rig_new(NULL);
-    _cleanup_arena_ struct arena arena = {0};
     char id[ID_MAX];
     rig->fake.script = fails_once;
     rig_upload(rig, 1, NULL, id);
