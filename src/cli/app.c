@@ -178,6 +178,7 @@ static int start_server(struct app *app, unsigned flags, struct error *err)
         .listen = flags & APP_NO_WORKERS ? "127.0.0.1:0" : c->http_listen,
         .poll_threads = (unsigned)c->http_poll_threads,
         .workers = (unsigned)c->http_workers,
+        .waiters = (unsigned)c->http_upload_workers,
         .max_queue = (unsigned)c->http_queue,
         .max_connections = (unsigned)c->http_connections,
         .idle_timeout_s = (unsigned)(c->http_idle_timeout / 1000),

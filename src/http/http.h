@@ -5,7 +5,9 @@
 // Threads. A few polling threads (epoll) read and write sockets; `begin` and `data` of a body sink run on them and
 // must not block for longer than a write to the page cache. When a request is complete its connection is
 // suspended and `handle` runs on a bounded pool of workers, where it may block; then the connection is resumed with
-// the answer. When the workers' queue is full the answer is 503 OVERLOADED with Retry-After.
+// the answer. Routes that mostly wait (for a disk, not for a processor) have a pool of their own, with more threads:
+// so they neither hold up the others, nor are held up, nor let more of the others compute at once. When a pool's queue
+// is full the answer is 503 OVERLOADED with Retry-After.
 //
 // Every error is a problem document (RFC 9457: type, title, status, detail, instance, and `code`), made from a struct
 // error. HEAD is answered by the GET route without the body. Unknown path: 404; known path, other method: 405 with
@@ -87,6 +89,7 @@ struct http_route {
     enum http_body body;
     uint64_t max_body; // bytes; above: 413 BODY_TOO_LARGE (at once when Content-Length says so)
     const struct http_sink_ops *sink;
+    bool waits;  // `handle` mostly waits: run on the pool of `waiters`
     bool quick;  // `handle` never blocks: run on the polling thread (healthz)
     bool always; // also answered while draining (healthz, readyz, metrics)
 };
@@ -95,7 +98,8 @@ struct http_config {
     const char *listen; // "127.0.0.1:8080", "[::1]:0", …; port 0: any free one
     unsigned poll_threads;
     unsigned workers;
-    unsigned max_queue; // requests waiting for a worker
+    unsigned waiters;   // threads for the routes that mostly wait
+    unsigned max_queue; // requests waiting for a worker, of either kind
     unsigned max_connections;
     unsigned idle_timeout_s; // also what a slow client may take between two bytes
     unsigned drain_timeout_s;

@@ -122,13 +122,14 @@ void reply_raw(struct http_request *req);
 
 // ---- pool.c
 struct http_pool;
+// At least one worker.
 int pool_start(unsigned workers, unsigned max_queue, struct http_pool **out, struct error *err);
 // A place for one request; pool_push must follow. -1: full, or closing.
 int pool_reserve(struct http_pool *pool, struct error *err);
 void pool_push(struct http_pool *pool, struct http_request *req);
 // Refuses new requests, answers the waiting ones with 503 DRAINING, waits for the running ones, ends the threads.
-void pool_close(struct http_pool *pool);
-void pool_free(struct http_pool *pool);
+void pool_close(struct http_pool *pool); // takes NULL
+void pool_free(struct http_pool *pool);  // takes NULL
 
 // ---- conns.c
 struct http_conns;

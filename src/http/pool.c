@@ -60,6 +60,7 @@ static void *worker(void *arg)
 
 int pool_start(unsigned workers, unsigned max_queue, struct http_pool **out, struct error *err)
 {
+    workers = workers ? workers : 1;
     struct http_pool *pool = calloc(1, sizeof *pool + workers * sizeof pool->threads[0]);
     if (!pool)
         return error_set(err, ERR_NO_MEMORY, "No memory for the workers");
@@ -107,6 +108,8 @@ void pool_push(struct http_pool *pool, struct http_request *req)
 
 void pool_close(struct http_pool *pool)
 {
+    if (!pool)
+        return;
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
     pthread_cond_broadcast(&pool->wake);

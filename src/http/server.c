@@ -28,7 +28,7 @@ struct http_server {
     struct http_config config;
     char *address;
     struct http_router *router;
-    struct http_pool *pool;
+    struct http_pool *pool, *waiting; // of workers, of waiters
     struct http_conns *conns;
     struct MHD_Daemon *daemon;
     _Atomic bool draining;
@@ -102,18 +102,19 @@ static enum MHD_Result first_call(struct http_request *req)
 static enum MHD_Result dispatch(struct http_request *req)
 {
     struct error err;
+    struct http_pool *pool = req->match.route->waits ? req->server->waiting : req->server->pool;
     req->dispatched = true;
     if (req->match.route->quick) {
         request_run(req);
         return send_answer(req);
     }
-    if (pool_reserve(req->server->pool, &err) != 0) {
+    if (pool_reserve(pool, &err) != 0) {
         request_refuse(req, &err);
         return send_answer(req);
     }
     conns_our_turn(req->conn);
     MHD_suspend_connection(req->conn);
-    pool_push(req->server->pool, req);
+    pool_push(pool, req);
     return MHD_YES;
 }
 
@@ -193,12 +194,13 @@ static int daemon_start(struct http_server *server, struct error *err)
 
 static void server_free(struct http_server *server)
 {
-    if (server->pool)
-        pool_close(server->pool);
+    pool_close(server->pool);
+    pool_close(server->waiting);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     conns_free(server->conns);
     pool_free(server->pool);
+    pool_free(server->waiting);
     router_free(server->router);
     free(server->address);
     free(server);
@@ -217,8 +219,9 @@ int http_start(const struct http_config *config, struct http_server **out, struc
     if (router_new(config->routes, &server->router, err) != 0 ||
         address_listen(config->listen, &fd, &server->address, err) != 0 ||
         conns_new(config->max_connections, config->idle_timeout_s, &server->conns, err) != 0 ||
-        pool_start(config->workers ? config->workers : 1, config->max_queue, &server->pool, err) != 0 ||
-        daemon_start(server, err) != 0 || conns_accept(server->conns, take_fd(fd), server->daemon, err) != 0)
+        pool_start(config->workers, config->max_queue, &server->pool, err) != 0 ||
+        pool_start(config->waiters, config->max_queue, &server->waiting, err) != 0 || daemon_start(server, err) != 0 ||
+        conns_accept(server->conns, take_fd(fd), server->daemon, err) != 0)
         return -1;
     *out = take_ptr(server);
     return 0;

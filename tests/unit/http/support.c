@@ -248,6 +248,8 @@ static const struct http_route routes[] = {
     {.method = "GET", .pattern = "/twice", .handle = on_twice},
     {.method = "GET", .pattern = "/errors/{code}", .handle = on_error},
     {.method = "GET", .pattern = "/block", .handle = on_block},
+    {.method = "GET", .pattern = "/block-waiter", .handle = on_block, .waits = true},
+    {.method = "GET", .pattern = "/waiter", .handle = on_text, .waits = true},
     {0},
 };
 
@@ -281,6 +283,7 @@ int world_prepare(void **state)
     w->config = (struct http_config){.listen = "127.0.0.1:0",
                                      .poll_threads = 2,
                                      .workers = 3,
+                                     .waiters = 2,
                                      .max_queue = 300,
                                      .max_connections = 300,
                                      .idle_timeout_s = 30,

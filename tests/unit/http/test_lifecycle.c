@@ -69,6 +69,40 @@ static void test_full_queue(void **state)
     close(running);
 }
 
+// `blocking` takes every thread of its pool; `other` is answered all the same.
+static void check_pools_apart(struct world *w, const char *blocking, int count, const char *other)
+{
+    int fds[4];
+    struct reply r;
+    char text[128];
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: t\r\n\r\n", blocking);
+    for (int i = 0; i < count; i++) {
+        fds[i] = client_connect(w);
+        client_puts(fds[i], text);
+    }
+    world_wait_blocked(w, count);
+    assert_int_equal(ask_status(w, "GET", other, NULL, NULL), 200);
+    world_open_gate(w);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(client_read(fds[i], false, &r), 0);
+        assert_int_equal(r.status, 200);
+        reply_free(&r);
+        close(fds[i]);
+    }
+}
+
+static void test_waiters_do_not_hold_up_workers(void **state)
+{
+    struct world *w = *state;
+    check_pools_apart(w, "/block-waiter", (int)w->config.waiters, "/worker");
+}
+
+static void test_workers_do_not_hold_up_waiters(void **state)
+{
+    struct world *w = *state;
+    check_pools_apart(w, "/block", (int)w->config.workers, "/waiter");
+}
+
 static void test_client_leaves_a_running_handler(void **state)
 {
     struct world *w = *state;
@@ -344,6 +378,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_many_connections),
         TEST_PREPARED(test_full_queue),
+        TEST(test_waiters_do_not_hold_up_workers),
+        TEST(test_workers_do_not_hold_up_waiters),
         TEST(test_client_leaves_a_running_handler),
         TEST_PREPARED(test_connection_limit),
         TEST_PREPARED(test_silent_clients_are_closed),
