@@ -24,6 +24,7 @@ struct app {
     struct flow flow;
     bool flow_open;
     struct runner *runner;
+    struct sweep *sweep;
     struct api api;
     struct http_route routes[API_ROUTES_MAX];
     struct http_server *server;
@@ -170,6 +171,12 @@ static int start_runner(struct app *app, struct error *err)
     return runner_start(&app->flow, &config, &app->runner, err);
 }
 
+static int start_sweep(struct app *app, struct error *err)
+{
+    int64_t interval_ms = app->conf->sweep_interval;
+    return interval_ms ? sweep_start(&app->flow, interval_ms, &app->sweep, err) : 0;
+}
+
 static int start_server(struct app *app, unsigned flags, struct error *err)
 {
     const struct conf *c = app->conf;
@@ -196,7 +203,7 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     if (check_auth(app->conf, err) < 0 || image_init(err) < 0 || lock_data_dir(dir, flags, &app->lock_fd, err) < 0 ||
         registry_open(app->conf, dir, &app->ports, err) < 0 || open_flow(app, err) < 0)
         return -1;
-    if (!(flags & APP_NO_WORKERS) && start_runner(app, err) < 0)
+    if (!(flags & APP_NO_WORKERS) && (start_runner(app, err) < 0 || start_sweep(app, err) < 0))
         return -1;
     app->api.flow = &app->flow;
     app->api.runner = app->runner;
@@ -234,6 +241,7 @@ void app_close(struct app *app)
         if (cut)
             log_warn("serve", "%u requests were cut off after the time to drain", cut);
     }
+    sweep_stop(app->sweep);
     runner_stop(app->runner);
     if (app->flow_open)
         flow_close(&app->flow);

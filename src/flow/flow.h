@@ -9,6 +9,7 @@
 //   status.c    processing.completed / .failed → the item's status
 //   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
+//   sweep.c     files that a kill left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   items.c     status, item, list, delete, files
 //   steps.def   the steps in ONE list, from which code, metrics and docs are made
@@ -170,6 +171,14 @@ struct search_result { // in the arena
 
 int search_run(struct flow *f, const struct search_query *query, struct arena *arena, struct search_result *out,
                struct error *err);
+
+// --- The sweep (sweep.c)
+
+struct sweep;
+// Looks for files without an item now, and every `interval_ms`, on a thread of its own. Files that are written after
+// this call are never touched. Call it before the first upload can come.
+int sweep_start(struct flow *f, int64_t interval_ms, struct sweep **out, struct error *err);
+void sweep_stop(struct sweep *sweep); // at once; takes NULL
 
 // --- Administration (admin.c): answers as JSON, as the API gives them
 

@@ -197,6 +197,13 @@ class Server:
     def lags(self) -> dict:
         return {group["name"]: group["lag"] for group in self.get("/api/v1/admin/groups").json["groups"]}
 
+    def metric(self, name) -> float:
+        """The value of a metric without labels; 0 where nothing was counted yet."""
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+        return 0.0
+
     def raw(self, data: bytes = b"") -> "Raw":
         return Raw(self.port, data)
 

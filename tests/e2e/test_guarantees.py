@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guarantees, each by its name, against the real binary: it is killed, broken and lied to from outside."""
 import contextlib
+import http.client
 import json
 import os
+import pathlib
 import random
 import threading
 import time
@@ -105,6 +107,44 @@ class Guarantees(Case):
                 self.assertEqual(harness.files_below(os.path.join(self.scratch, name, "storage")), [])
                 self.assertEqual(server.upload(png(1)).status, 202)
                 self.assertEqual(server.settle()["searchable"], 1)
+
+    def test_g1_a_kill_between_file_and_row_leaves_no_file(self):
+        """The file is durable, its row is not: never acknowledged, and gone after a next start. All else stays."""
+        storage = pathlib.Path(self.scratch, "data", "storage")
+
+        def originals():
+            return {path.stem for path in storage.glob("tenant-default/images/**/*.png")}
+
+        def age():
+            for path in storage.glob("tenant-default/**/*.*"):
+                os.utime(path, (time.time() - 60, time.time() - 60))
+
+        server = Server(os.path.join(self.scratch, "data"))
+        self.addCleanup(server.stop)
+        server.start()
+        kept = server.upload(png(1)).json["imageId"]
+        server.settle()
+        server.stop()
+        server.flags = ("--fault", "blob.put_commit:after:kill@1")
+        server.start()
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            server.upload(png(2))
+        server.process.wait(harness.PATIENCE)
+        self.assertEqual(server.stop(), -9)
+        self.assertEqual(len(originals()), 2)
+        age()
+        server.flags = ("--sweep-interval", "100ms")
+        server.start()
+        late = server.upload(png(3)).json["imageId"]
+        young = next(storage.glob(f"tenant-default/images/**/{late}.png")).with_name(f"{late[:-4]}0000.png")
+        young.write_bytes(b"as an upload whose row is still to come")
+        harness.wait_until(lambda: originals() == {kept, late, young.stem}, "the file without a row to go")
+        walks = server.metric("deeplens_sweeps_total")
+        harness.wait_until(lambda: server.metric("deeplens_sweeps_total") > walks + 1, "another whole walk")
+        self.assertEqual(originals(), {kept, late, young.stem})
+        for image_id in (kept, late):
+            self.assertEqual(server.get(f"/api/v1/images/{image_id}/original").status, 200)
+        self.assertEqual(server.settle()["accepted"], 2)
 
     def test_g2_a_failure_ends_with_a_reason(self):
         server = self.server("--fault", "extractor.extract:EXTRACTION_FAILED@1+", "--retry-base", "10ms")
