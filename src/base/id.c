@@ -46,13 +46,9 @@ void id_new(const char *prefix, char out[ID_MAX])
     format_uuid(prefix, b, out);
 }
 
-void id_derive(const char *prefix, const char *name, char out[ID_MAX])
+static int hex(char c)
 {
-    uint8_t b[16];
-    crypto_generichash(b, sizeof b, (const uint8_t *)name, strlen(name), NULL, 0);
-    b[6] = (uint8_t)(0x80 | (b[6] & 0x0f));
-    b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
-    format_uuid(prefix, b, out);
+    return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
 static bool is_uuid(const char *text)
@@ -63,6 +59,21 @@ static bool is_uuid(const char *text)
             return false;
     }
     return text[UUID_TEXT] == 0;
+}
+
+void id_derive(const char *prefix, const char *name, const char *beside, char out[ID_MAX])
+{
+    uint8_t b[16];
+    const char *uuid = beside ? id_bare(beside) : "";
+    crypto_generichash(b, sizeof b, (const uint8_t *)name, strlen(name), NULL, 0);
+    if (is_uuid(uuid)) {
+        static const uint8_t digits[6] = {0, 2, 4, 6, 9, 11};
+        for (int i = 0; i < 6; i++)
+            b[i] = (uint8_t)(hex(uuid[digits[i]]) << 4 | hex(uuid[digits[i] + 1]));
+    }
+    b[6] = (uint8_t)(0x80 | (b[6] & 0x0f));
+    b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
+    format_uuid(prefix, b, out);
 }
 
 static bool is_foreign(const char *text)

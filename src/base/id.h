@@ -13,8 +13,9 @@ enum { ID_MAX = 64 }; // room for any id that DeepLens accepts, with its NUL
 // A new id such as "img_019…"; `prefix` without '_'. Strictly increasing within the process.
 void id_new(const char *prefix, char out[ID_MAX]);
 
-// Derives a deterministic id (UUIDv8 form) from a name: the same name gives the same id everywhere.
-void id_derive(const char *prefix, const char *name, char out[ID_MAX]);
+// Derives a deterministic id (UUIDv8 form) from a name: the same name gives the same id everywhere. It begins with the
+// time of the id `beside` (NULL: it does not), so that what comes of one another lies together where ids are sorted.
+void id_derive(const char *prefix, const char *name, const char *beside, char out[ID_MAX]);
 
 // Writes the canonical form of `text` under `prefix` to `out`, or returns -1: a UUID with or without the
 // prefix, or the prefix followed by 1 to 48 of [A-Za-z0-9-] (foreign ids).

@@ -519,7 +519,7 @@ static const char *event_id_of(struct reader *r, const char *const *names)
     if (!text || !*text)
         return NULL;
     if (id_parse("evt", text, id) < 0)
-        id_derive("evt", text, id); // another system's: the same text gives the same id
+        id_derive("evt", text, NULL, id); // another system's: the same text gives the same id
     return arena_strdup(r->arena, id);
 }
 

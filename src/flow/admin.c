@@ -451,7 +451,7 @@ int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct
     char fallback[ID_MAX];
     const char *place = arena_printf(&arena, "%s/%s/%s", name, header(letter, "__dlq.errors.partition"),
                                      header(letter, "__dlq.errors.offset"));
-    id_derive("evt", place, fallback);
+    id_derive("evt", place, NULL, fallback);
     bool readable = event_decode(topic, letter->value, letter->value_len, fallback, &arena, &event, &root, NULL) == 0;
     int attempt = 1;
     if (readable && reissue(f, letter, &event, &text, &attempt, err) < 0)

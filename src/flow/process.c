@@ -36,7 +36,7 @@ static void decode(struct runner *r, struct task *task)
     enum event_topic topic;
     const char *place =
         arena_printf(&job->arena, "%s/%d/%lld", record->topic, record->partition, (long long)record->offset);
-    id_derive("evt", place, fallback);
+    id_derive("evt", place, NULL, fallback);
     task->max_attempts = r->flow->settings.retry_attempts;
     task->attempt = 1;
     job->started_ms = clock_now_ms();
@@ -74,8 +74,10 @@ static void put_back(struct runner *r, struct task **tasks, size_t count, const 
     struct lane *lane = tasks[0]->lane;
     if (lane_pause(lane, why))
         log_warn("runner", "step %s pauses: %s", lane->step->name, why->message);
-    for (size_t i = count; i-- > 0;)
+    for (size_t i = count; i-- > 0;) {
+        tasks[i]->job.media_known = false; // it may change meanwhile
         lane_put_back(lane, tasks[i]);
+    }
     r->busy -= count;
     if (r->careful)
         runner_wake_workers(r);
@@ -90,7 +92,6 @@ static void work(struct runner *r, struct task **tasks, size_t count)
         struct job *job = jobs[i] = &tasks[i]->job;
         job->error = (struct error){0};
         job->emits = NULL;
-        job->media_known &= tasks[i]->from != NULL; // what another task saw a moment ago; our own may be old
         job->state = NULL;
         job->started_ms = clock_now_ms();
     }

@@ -267,7 +267,7 @@ static void unsettled(struct runner *r, struct task *task, const struct error *e
     if (task->onward_failed) {
         task->alone = true; // the next events come by the log
     } else if (task->again) {
-        task->to_settle = false; // work sees the item as it is now
+        task->to_settle = task->job.media_known = false; // work sees the item as it is now
     } else if (err->code == ERR_EXISTS) {
         task->outcome = OUT_SKIP; // somebody else ended this attempt
     } else if (task->applying_failed && !err->outage && err->code != ERR_DISK_FULL && err->code != ERR_IO) {

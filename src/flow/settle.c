@@ -74,11 +74,25 @@ static int claim_one(struct flow *f, struct meta_tx *tx, struct task *task, stru
     return show_step(f, tx, task, "running", err);
 }
 
+// What most steps look up first is read here, where it costs no transaction of its own.
+static int look_up(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
+{
+    bool gone;
+    struct media media;
+    if (job_media_tx(f, tx, job, &media, &gone, err) < 0)
+        return -1;
+    job->media_known = !gone;
+    if (!gone)
+        job->media = media;
+    return 0;
+}
+
 static int claim_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct claim *claim = arg;
     for (size_t i = 0; i < claim->count; i++)
-        if (claim_one(claim->runner->flow, tx, claim->tasks[i], err) < 0)
+        if (claim_one(claim->runner->flow, tx, claim->tasks[i], err) < 0 ||
+            look_up(claim->runner->flow, tx, &claim->tasks[i]->job, err) < 0)
             return -1;
     return 0;
 }

@@ -31,7 +31,7 @@ void job_next_event(struct job *job, enum event_topic topic, const char *salt, s
     char id[ID_MAX];
     const char *name =
         arena_printf(&job->arena, "%s/%s/%s/%s", job->event.tenant, job->event.id, event_topic_name(topic), salt);
-    id_derive("evt", name, id);
+    id_derive("evt", name, job->event.id, id);
     *out = (struct event){
         .topic = topic,
         .id = arena_strdup(&job->arena, id),

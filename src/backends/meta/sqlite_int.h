@@ -159,6 +159,7 @@ struct sq_writer {
     pthread_cond_t room;
     struct sq_job *head, **tail;
     size_t queued;
+    size_t urgent; // of them: somebody waits, or they are to be synced
     bool stop;
 };
 

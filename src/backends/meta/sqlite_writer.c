@@ -3,9 +3,11 @@
 //
 // Group commit. The thread takes all that is queued (up to SQ_GROUP_MAX), begins, runs each function inside its
 // own savepoint, and commits once: the cost of a sync is shared by all who wait for it. A lone transaction
-// commits at once; nobody waits for company. A function that fails is rolled back alone and gets its own error.
-// What the transaction as a whole cannot survive (disk full, an I/O error, a failed commit) rolls the group back
-// whole, and everybody in it gets that error; the next group starts afresh.
+// commits at once; nobody waits for company. But what nobody waits for, and no promise hangs on, waits a moment behind
+// another commit: under load a commit then holds several, and writes the pages that they share once. A function that
+// fails is rolled back alone and gets its own error. What the transaction as a whole cannot survive (disk full, an I/O
+// error, a failed commit) rolls the group back whole, and everybody in it gets that error; the next group starts
+// afresh.
 //
 // Durability. The WAL is a log of which a crash leaves a prefix. With synchronous=FULL each commit ends with an
 // fsync of the WAL; with NORMAL it does not, but the pages are handed to the kernel, so that they survive the
@@ -29,6 +31,7 @@
 enum {
     SYNC_WITHIN_US = 500 * 1000,
     IDLE_US = 1000 * 1000,
+    LINGER_US = 5 * 1000,
     CHECKPOINT_PAGES = 4096,
     CHECKPOINT_PATIENCE_MS = 50,
     RESTART_PAGES = 8 * CHECKPOINT_PAGES,
@@ -208,22 +211,44 @@ static void do_chores(struct sq_writer *w)
 
 // ---- The thread.
 
+static bool is_urgent(const struct sq_job *job)
+{
+    return !job->on_heap || job->durability == META_SYNCED;
+}
+
+// When jobs that nobody waits for are to be run: a moment after the last commit, or when there are many. Lock held.
+static int64_t next_run_us(const struct sq_writer *w)
+{
+    return w->urgent || w->stop || w->queued >= SQ_GROUP_MAX / 2 ? 0 : w->last_commit_us + LINGER_US;
+}
+
+// Waits until there is something to run. False when the time of a chore has come. Lock held.
+static bool wait_jobs(struct sq_writer *w, int64_t chore)
+{
+    for (;;) {
+        int64_t run = w->head ? next_run_us(w) : INT64_MAX, now = clock_mono_us();
+        if (w->stop || run <= now)
+            return true;
+        int64_t until = w->head ? run : chore;
+        const struct timespec at = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
+        if (!until)
+            pthread_cond_wait(&w->work, &w->lock);
+        else if (pthread_cond_timedwait(&w->work, &w->lock, &at) == ETIMEDOUT && !w->head)
+            return false;
+    }
+}
+
 // Waits for jobs or a chore. Takes up to SQ_GROUP_MAX jobs; NULL with *stop set when there will be no more.
 static struct sq_job *take_jobs(struct sq_writer *w, bool *stop)
 {
-    int64_t chore = next_chore_us(w);
-    struct timespec until = {.tv_sec = chore / 1000000, .tv_nsec = chore % 1000000 * 1000};
     pthread_mutex_lock(&w->lock);
-    while (!w->head && !w->stop) {
-        if (!chore)
-            pthread_cond_wait(&w->work, &w->lock);
-        else if (pthread_cond_timedwait(&w->work, &w->lock, &until) == ETIMEDOUT)
-            break;
-    }
-    struct sq_job *first = w->head, *last = NULL;
+    bool run = wait_jobs(w, next_chore_us(w));
+    struct sq_job *first = run ? w->head : NULL, *last = NULL;
     size_t count = 0;
-    for (struct sq_job *job = first; job && count < SQ_GROUP_MAX; job = job->next, count++)
+    for (struct sq_job *job = first; job && count < SQ_GROUP_MAX; job = job->next, count++) {
         last = job;
+        w->urgent -= is_urgent(job);
+    }
     if (last) {
         w->head = last->next;
         last->next = NULL;
@@ -265,7 +290,8 @@ static void submit(struct sq_writer *w, struct sq_job *job)
     *w->tail = job;
     w->tail = &job->next;
     w->queued++;
-    if (w->queued == 1)
+    w->urgent += is_urgent(job);
+    if (w->queued == 1 || w->urgent == 1 || w->queued == SQ_GROUP_MAX / 2)
         pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->lock);
 }

@@ -69,13 +69,18 @@ static void only_ever_grows(void **state)
 static void g3_derived_ids_are_the_same_everywhere(void **state)
 {
     char one[ID_MAX], two[ID_MAX];
-    id_derive("vec", "img_1/builtin", one);
-    id_derive("vec", "img_1/builtin", two);
+    id_derive("vec", "img_1/builtin", NULL, one);
+    id_derive("vec", "img_1/builtin", NULL, two);
     assert_string_equal(one, two);
     assert_string_equal(one, "vec_92b9550a-1f34-89a9-902c-6e1a9eb0e46e");
-    id_derive("vec", "img_2/builtin", two);
+    id_derive("vec", "img_2/builtin", NULL, two);
     assert_string_not_equal(one, two);
     assert_int_equal(one[4 + 14], '8');
+    id_derive("evt", "img_2/builtin", "evt_0193f2a0-1b2c-7d3e-8f40-112233445566", one);
+    assert_memory_equal(one, "evt_0193f2a0-1b2c-8", 19);
+    assert_string_equal(one + 19, two + 19);
+    id_derive("vec", "img_2/builtin", "evt_1", one); // another system's form
+    assert_string_equal(one, two);
     assert_int_equal(id_parse("vec", one, two), 0);
     assert_string_equal(one, two);
 }
