@@ -80,6 +80,8 @@ int item_list(struct flow *f, struct arena *arena, const struct media_query *que
     struct meta_tenant tenant;
     if (flow_tenant(f, arena, query->tenant, &tenant, err) < 0)
         return -1;
+    if (query->by_status && query->status == MEDIA_DELETING)
+        return error_set(err, ERR_INVALID, "What is being deleted is not listed");
     struct list_call call = {f, arena, query, out, count};
     return f->meta.ops->read(f->meta.state, list_tx, &call, err);
 }
@@ -122,28 +124,29 @@ static int delete_tx(struct meta_tx *tx, void *arg, struct error *err)
     return flow_publish_tx(f, tx, &call->event, err);
 }
 
-static int make_event(struct delete_call *call, struct error *err)
+int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct emit *out,
+                      struct error *err)
 {
     static const char *const actions[] = {"delete_minio_files", "delete_qdrant_vectors", "cleanup_database"};
-    char id[ID_MAX];
-    id_new("evt", id);
-    const char *event_id = arena_strdup(&call->arena, id);
+    char new_id[ID_MAX];
+    id_new("evt", new_id);
+    const char *event_id = arena_strdup(arena, new_id);
     int64_t now = clock_now_ms();
     const struct event event = {
         .topic = TOPIC_IMAGES_MAINTENANCE,
         .id = event_id,
-        .tenant = call->tenant,
-        .media_id = call->id,
+        .tenant = tenant,
+        .media_id = id,
         .timestamp_ms = now,
         .maintenance = {.type = "delete", .actions = actions, .action_count = ARRAY_LEN(actions), .requested_ms = now}};
     _cleanup_buf_ struct buf text = BUF_INIT(65536);
-    if (event_encode(&event, call->flow->settings.format, &text, err) < 0)
+    if (event_encode(&event, f->settings.format, &text, err) < 0)
         return -1;
-    call->event = (struct emit){.topic = event.topic,
-                                .key = call->id,
-                                .event_id = event_id,
-                                .value = arena_memdup(&call->arena, text.data, text.len),
-                                .value_len = text.len};
+    *out = (struct emit){.topic = event.topic,
+                         .key = id,
+                         .event_id = event_id,
+                         .value = arena_memdup(arena, text.data, text.len),
+                         .value_len = text.len};
     return 0;
 }
 
@@ -153,7 +156,7 @@ int item_delete(struct flow *f, const char *tenant, const char *id, char out[ID_
     if (canonical(id, key, err) < 0)
         return -1;
     struct delete_call call = {.flow = f, .tenant = tenant, .id = key};
-    int rc = make_event(&call, err);
+    int rc = item_delete_event(f, &call.arena, tenant, key, &call.event, err);
     if (rc == 0)
         rc = f->meta.ops->write(f->meta.state, META_SYNCED, delete_tx, &call, err);
     arena_free(&call.arena);

@@ -162,7 +162,7 @@ struct meta_ops {
     // The oldest item of these bytes that is neither failed nor being deleted. ERR_NOT_FOUND.
     int (*media_find_hash)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *hash,
                            struct media *out, struct error *err);
-    // MEDIA_DELETING rows are left out.
+    // MEDIA_DELETING rows are left out, unless they are what `status` asks for.
     int (*media_list)(struct meta_tx *tx, struct arena *arena, const struct media_query *query, struct media **out,
                       size_t *count, struct error *err);
     int (*media_update)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_patch *patch,
@@ -188,6 +188,10 @@ struct meta_ops {
     // release: takes back the last beginning of an attempt that has not ended: something else was to blame (G6).
     int (*inbox_release)(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt,
                          struct error *err); // 0 also when there is none
+    // forget: what is known of an event's attempts by a consumer, so that they begin anew; of a finished event only
+    // when `finished` says so, too.
+    int (*inbox_forget)(struct meta_tx *tx, const char *consumer, const char *event_id, bool finished,
+                        struct error *err); // 0 also when there is nothing
     // How many attempts have begun and not ended: at start, what a process left when it died.
     int (*inbox_open)(struct meta_tx *tx, uint64_t *out, struct error *err);
     int (*inbox_prune)(struct meta_tx *tx, int64_t before_ms, struct error *err); // ended before that

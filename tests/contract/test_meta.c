@@ -140,6 +140,7 @@ OP(inbox_begin, inbox_begin(tx, c->tenant, c->id, c->attempt, &c->inbox, &c->beg
 OP(inbox_end, inbox_end(tx, c->tenant, c->id, c->attempt, c->finished, err))
 OP(inbox_release, inbox_release(tx, c->tenant, c->id, c->attempt, err))
 OP(inbox_prune, inbox_prune(tx, c->ms, err))
+OP(inbox_forget, inbox_forget(tx, c->tenant, c->id, c->finished, err))
 OP(inbox_open, inbox_open(tx, &c->number, err))
 OP(retry_put, retry_put(tx, c->retry, err))
 OP(retry_take, retry_take(tx, &c->f->arena, c->ms, c->limit, &c->retries, &c->count, err))
@@ -538,7 +539,7 @@ static void a_list_is_filtered(void **state)
     assert_int_equal(list_count(f, (struct media_query){0}), 39);
     assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_COMPLETED}), 1);
     assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_UPLOADED}), 38);
-    assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_DELETING}), 0);
+    assert_int_equal(list_count(f, (struct media_query){.by_status = true, .status = MEDIA_DELETING}), 1); // asked for
     assert_int_equal(list_count(f, (struct media_query){.tag = "red"}), 14);
     assert_int_equal(list_count(f, (struct media_query){.tag = "Red"}), 0);
     assert_int_equal(list_count(f, (struct media_query){.tag = "re"}), 0);
@@ -780,6 +781,31 @@ static void an_end_that_is_rolled_back_has_not_happened(void **state)
     struct fixture *f = *state;
     struct call c = event_call(f, 1);
     assert_write_fails(&c, begin_and_fail, ERR_INJECTED);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+}
+
+static void an_event_can_be_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = event_call(f, 1);
+    assert_writes(&c, inbox_forget); // there is nothing
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    end_attempt(f, 1, false);
+    assert_begins(f, 2, INBOX_FRESH, 1);
+    struct call other = {.f = f, .tenant = "extract", .id = "evt_1", .attempt = 1, .finished = true};
+    assert_writes(&other, inbox_begin);
+    assert_writes(&other, inbox_end);
+    assert_writes(&c, inbox_forget);
+    assert_begins(f, 1, INBOX_FRESH, 1);
+    assert_writes(&other, inbox_begin); // another consumer knows what it knew
+    assert_int_equal(other.inbox, INBOX_DONE);
+    end_attempt(f, 1, false);
+    assert_begins(f, 2, INBOX_FRESH, 1);
+    end_attempt(f, 2, true);
+    assert_writes(&c, inbox_forget); // finished: it stays whole
+    assert_begins(f, 1, INBOX_DONE, 0);
+    c.finished = true;
+    assert_writes(&c, inbox_forget);
     assert_begins(f, 1, INBOX_FRESH, 1);
 }
 
@@ -1242,6 +1268,7 @@ static int run(void)
         T(g5_beginnings_without_end_are_counted_across_a_death),
         T(a_later_end_closes_earlier_attempts),
         T(an_end_that_is_rolled_back_has_not_happened),
+        T(an_event_can_be_forgotten),
         T(the_inbox_is_pruned_of_what_ended),
         T(retries_are_taken_when_due_and_once),
         T(a_retry_taken_in_vain_is_there_again),

@@ -159,6 +159,7 @@ const struct meta_ops meta_sqlite = {
     .inbox_begin = sq_inbox_begin,
     .inbox_end = sq_inbox_end,
     .inbox_release = sq_inbox_release,
+    .inbox_forget = sq_inbox_forget,
     .inbox_open = sq_inbox_open,
     .inbox_prune = sq_inbox_prune,
     .retry_put = sq_retry_put,

@@ -88,6 +88,14 @@ int sq_inbox_release(struct meta_tx *tx, const char *consumer, const char *event
                    args, ARRAY_LEN(args), err);
 }
 
+int sq_inbox_forget(struct meta_tx *tx, const char *consumer, const char *event_id, bool finished, struct error *err)
+{
+    return sq_exec(tx,
+                   "DELETE FROM inbox WHERE consumer = ?1 AND event_id = ?2 AND (?3 OR NOT EXISTS"
+                   " (SELECT 1 FROM inbox WHERE consumer = ?1 AND event_id = ?2 AND finished))",
+                   SQ_ARGS(sq_text(consumer), sq_text(event_id), sq_int(finished)), err);
+}
+
 int sq_inbox_open(struct meta_tx *tx, uint64_t *out, struct error *err)
 {
     int64_t count = 0;

@@ -220,6 +220,7 @@ int sq_inbox_begin(struct meta_tx *tx, const char *consumer, const char *event_i
 int sq_inbox_end(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt, bool finished,
                  struct error *err);
 int sq_inbox_release(struct meta_tx *tx, const char *consumer, const char *event_id, int attempt, struct error *err);
+int sq_inbox_forget(struct meta_tx *tx, const char *consumer, const char *event_id, bool finished, struct error *err);
 int sq_inbox_open(struct meta_tx *tx, uint64_t *out, struct error *err);
 int sq_inbox_prune(struct meta_tx *tx, int64_t before_ms, struct error *err);
 int sq_retry_put(struct meta_tx *tx, const struct meta_retry *retry, struct error *err);

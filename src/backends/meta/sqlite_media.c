@@ -136,7 +136,7 @@ int sq_media_list(struct meta_tx *tx, struct arena *arena, const struct media_qu
     static const char all[] =
         "SELECT " COLUMNS " FROM media INDEXED BY media_by_time WHERE tenant = ?1 AND status <> 4" LIST_FILTER;
     static const char of_status[] = "SELECT " COLUMNS " FROM media INDEXED BY media_by_status"
-                                    " WHERE tenant = ?1 AND status = ?8 AND status <> 4" LIST_FILTER;
+                                    " WHERE tenant = ?1 AND status = ?8" LIST_FILTER;
     int64_t until_ms = query->before_ms ? query->before_ms : INT64_MAX; // the cursor or `to_ms`, what comes first
     const char *until_id = query->before_ms && query->before_id ? query->before_id : "";
     if (query->to_ms && query->to_ms <= until_ms) {
