@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/js.h"
+#include "flow/admin.h"
 
 // Fields of a form, or of a raw body's query: names that a resource knows, values bounded.
 enum { FORM_FIELDS = 12, FORM_VALUE_MAX = 65536 };
@@ -32,6 +33,18 @@ int api_tenant(const struct http_request *req, const char *given, const char **o
 int api_int(const struct http_request *req, const char *name, int64_t least, int64_t most, int64_t otherwise,
             int64_t *out, struct error *err);
 
+// A time in a query parameter, 0 when it is not there; a flag, "true" or "false".
+int api_time(const struct http_request *req, const char *name, int64_t *out, struct error *err);
+int api_flag(const struct http_request *req, const char *name, bool otherwise, bool *out, struct error *err);
+
+// The body as a JSON object, an empty one when there is no body; and its members.
+int api_body(const struct http_request *req, json_t **out, struct error *err);
+int api_member_int(const json_t *body, const char *name, int64_t otherwise, int64_t *out, struct error *err);
+int api_member_flag(const json_t *body, const char *name, bool otherwise, bool *out, struct error *err);
+
+// The answer `body` (taken), or what went wrong when `rc` < 0.
+void api_reply(struct http_request *req, int status, int rc, json_t *body, const struct error *err);
+
 json_t *api_media_json(const struct media *media);
 
 #define API_HANDLER(name) void name(struct http_request *req, void *ctx, void *sink)
@@ -46,10 +59,20 @@ API_HANDLER(api_search);
 API_HANDLER(api_admin_ledger);
 API_HANDLER(api_admin_topics);
 API_HANDLER(api_admin_topic);
+API_HANDLER(api_admin_topic_create);
+API_HANDLER(api_admin_topic_alter);
+API_HANDLER(api_admin_topic_delete);
+API_HANDLER(api_admin_topic_recreate);
+API_HANDLER(api_admin_topics_ensure);
 API_HANDLER(api_admin_records);
+API_HANDLER(api_admin_produce);
 API_HANDLER(api_admin_groups);
 API_HANDLER(api_admin_group);
+API_HANDLER(api_admin_group_reset);
+API_HANDLER(api_admin_group_delete);
+API_HANDLER(api_admin_lag);
 API_HANDLER(api_admin_deadletters);
+API_HANDLER(api_admin_purge);
 API_HANDLER(api_admin_deadletter);
 API_HANDLER(api_admin_replay);
 API_HANDLER(api_admin_tenants);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/api_int.h"
+#include "base/clock.h"
 
 void form_init(struct form *form, const char *const *names)
 {
@@ -86,6 +87,66 @@ int api_int(const struct http_request *req, const char *name, int64_t least, int
                          (long long)most);
     *out = value;
     return 0;
+}
+
+int api_time(const struct http_request *req, const char *name, int64_t *out, struct error *err)
+{
+    const char *text = api_given(req, name);
+    int64_t ms = 0;
+    if (text && (clock_parse(text, &ms) < 0 || ms <= 0))
+        return error_set(err, ERR_INVALID, "`%s` must be a time such as 2026-11-22T10:30:00Z", name);
+    *out = ms;
+    return 0;
+}
+
+int api_flag(const struct http_request *req, const char *name, bool otherwise, bool *out, struct error *err)
+{
+    const char *text = api_given(req, name);
+    if (text && strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+        return error_set(err, ERR_INVALID, "`%s` must be true or false", name);
+    *out = text ? *text == 't' : otherwise;
+    return 0;
+}
+
+int api_body(const struct http_request *req, json_t **out, struct error *err)
+{
+    size_t len;
+    const char *text = http_body(req, &len);
+    json_t *json = len ? js_parse(text, len, err) : json_object();
+    if (!json)
+        return -1;
+    if (!json_is_object(json)) {
+        json_decref(json);
+        return error_set(err, ERR_INVALID, "The body must be a JSON object");
+    }
+    *out = json;
+    return 0;
+}
+
+int api_member_int(const json_t *body, const char *name, int64_t otherwise, int64_t *out, struct error *err)
+{
+    const json_t *value = json_object_get(body, name);
+    if (value && !json_is_integer(value))
+        return error_set(err, ERR_INVALID, "`%s` must be a whole number", name);
+    *out = value ? json_integer_value(value) : otherwise;
+    return 0;
+}
+
+int api_member_flag(const json_t *body, const char *name, bool otherwise, bool *out, struct error *err)
+{
+    const json_t *value = json_object_get(body, name);
+    if (value && !json_is_boolean(value))
+        return error_set(err, ERR_INVALID, "`%s` must be true or false", name);
+    *out = value ? json_is_true(value) : otherwise;
+    return 0;
+}
+
+void api_reply(struct http_request *req, int status, int rc, json_t *body, const struct error *err)
+{
+    if (rc < 0)
+        http_reply_error(req, err);
+    else
+        http_reply_json(req, status, body);
 }
 
 static void set_parsed(json_t *json, const char *key, const char *text)

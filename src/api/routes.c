@@ -6,7 +6,7 @@
 #include "api/api_int.h"
 #include "obs/metrics.h"
 
-enum { JSON_BODY_MAX = 65536, FORM_ROOM = 1 << 20 };
+enum { JSON_BODY_MAX = 65536, FORM_ROOM = 1 << 20, RECORD_BODY_MAX = PRODUCE_MAX * 2 };
 
 static const struct http_route table[] = {
     {.method = "POST",
@@ -35,11 +35,45 @@ static const struct http_route table[] = {
      .max_body = JSON_BODY_MAX},
     {.method = "GET", .pattern = "/api/v1/admin/models", .handle = api_admin_models},
     {.method = "GET", .pattern = "/api/v1/admin/topics", .handle = api_admin_topics},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/topics",
+     .handle = api_admin_topic_create,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/topics/ensure",
+     .handle = api_admin_topics_ensure,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
     {.method = "GET", .pattern = "/api/v1/admin/topics/{topic}", .handle = api_admin_topic},
+    {.method = "PATCH",
+     .pattern = "/api/v1/admin/topics/{topic}",
+     .handle = api_admin_topic_alter,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
+    {.method = "DELETE", .pattern = "/api/v1/admin/topics/{topic}", .handle = api_admin_topic_delete},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/topics/{topic}/recreate",
+     .handle = api_admin_topic_recreate,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
     {.method = "GET", .pattern = "/api/v1/admin/topics/{topic}/records", .handle = api_admin_records},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/topics/{topic}/records",
+     .handle = api_admin_produce,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = RECORD_BODY_MAX},
     {.method = "GET", .pattern = "/api/v1/admin/groups", .handle = api_admin_groups},
     {.method = "GET", .pattern = "/api/v1/admin/groups/{group}", .handle = api_admin_group},
+    {.method = "DELETE", .pattern = "/api/v1/admin/groups/{group}", .handle = api_admin_group_delete},
+    {.method = "POST",
+     .pattern = "/api/v1/admin/groups/{group}/reset",
+     .handle = api_admin_group_reset,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = JSON_BODY_MAX},
+    {.method = "GET", .pattern = "/api/v1/admin/lag", .handle = api_admin_lag},
     {.method = "GET", .pattern = "/api/v1/admin/deadletters", .handle = api_admin_deadletters},
+    {.method = "DELETE", .pattern = "/api/v1/admin/deadletters", .handle = api_admin_purge},
     {.method = "GET", .pattern = "/api/v1/admin/deadletters/{id}", .handle = api_admin_deadletter},
     {.method = "POST", .pattern = "/api/v1/admin/deadletters/{id}/replay", .handle = api_admin_replay},
     {.method = "GET", .pattern = "/api/v1/version", .handle = api_version, .quick = true},
@@ -59,6 +93,25 @@ void api_routes(const struct flow *flow, struct http_route routes[API_ROUTES_MAX
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (routes[i].body == HTTP_BODY_SINK)
             routes[i].max_body = flow->settings.upload_max_bytes + FORM_ROOM;
+}
+
+static bool needs_log_alone(const char *pattern)
+{
+    static const char *const begins[] = {"/api/v1/admin/topics", "/api/v1/admin/groups", "/api/v1/admin/lag",
+                                         "/api/v1/admin/deadletters", "/api/v1/version"};
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+        if (strncmp(pattern, begins[i], strlen(begins[i])) == 0)
+            return true;
+    return false;
+}
+
+void api_routes_log(struct http_route routes[API_ROUTES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (needs_log_alone(table[i].pattern))
+            routes[count++] = table[i];
+    routes[count] = (struct http_route){0};
 }
 
 void api_on_done(void *ctx, const char *method, const char *pattern, int status, int64_t duration_us)

@@ -92,16 +92,39 @@ static void take_ledger(struct flow *f)
     metric_set(M_LEDGER, "in_flight", (int64_t)l.in_flight);
 }
 
-static void take_lag(struct flow *f)
+static size_t take_partitions(const json_t *group, struct metric_sample *samples, size_t count, struct arena *arena)
 {
-    json_t *groups;
-    if (admin_groups(f, &groups, NULL) < 0)
-        return;
     size_t i;
+    json_t *p;
+    json_array_foreach(js_arr(group, "partitions"), i, p)
+    {
+        if (count == METRIC_SAMPLES_MAX)
+            break;
+        samples[count++] = (struct metric_sample){{js_str(group, "name", ""), js_str(p, "topic", ""),
+                                                   arena_printf(arena, "%d", (int)js_int(p, "partition", 0))},
+                                                  js_int(p, "lag", 0)};
+    }
+    return count;
+}
+
+static void take_lag(struct flow *f, struct buf *out)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_json_ json_t *lag = NULL;
+    struct metric_sample *partitions = arena_alloc(&arena, METRIC_SAMPLES_MAX * sizeof *partitions),
+                         *groups = arena_alloc(&arena, METRIC_SAMPLES_MAX * sizeof *groups);
+    size_t i, count = 0, group_count = 0;
     json_t *group;
-    json_array_foreach(js_arr(groups, "groups"), i, group)
-        metric_set(M_GROUP_LAG, js_str(group, "name", ""), js_int(group, "lag", 0));
-    json_decref(groups);
+    if (admin_lag(f, &lag, NULL) < 0)
+        return;
+    json_array_foreach(js_arr(lag, "groups"), i, group)
+    {
+        if (group_count < METRIC_SAMPLES_MAX)
+            groups[group_count++] = (struct metric_sample){{js_str(group, "name", "")}, js_int(group, "lag", 0)};
+        count = take_partitions(group, partitions, count, &arena);
+    }
+    metrics_write_samples(M_GROUP_LAG, groups, group_count, out);
+    metrics_write_samples(M_PARTITION_LAG, partitions, count, out);
 }
 
 struct retries_call {
@@ -132,10 +155,10 @@ void api_metrics(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
     struct api *api = ctx;
-    take_ledger(api->flow);
-    take_lag(api->flow);
-    take_queues(api);
     _cleanup_buf_ struct buf text = BUF_INIT(4 << 20);
+    take_ledger(api->flow);
+    take_lag(api->flow, &text);
+    take_queues(api);
     if (metrics_write(&text) < 0) {
         struct error err = {0};
         error_set(&err, ERR_INTERNAL, "The metrics do not fit into %zu bytes", text.max);

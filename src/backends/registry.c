@@ -71,6 +71,14 @@ static int open_extractors(const struct conf *conf, const char *cache, struct ex
     return 0;
 }
 
+// `db`: where a log that lives in the records finds them.
+static int open_log(const struct conf *conf, const char *db, struct ports *p, struct error *err)
+{
+    if (CHOOSE(eventlogs, conf->eventlog_backend, p->log.ops, err) < 0)
+        return -1;
+    return p->log.ops->open(db, &p->meta, &p->log.state, err);
+}
+
 static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)
 {
     _cleanup_free_ char *db = inside(dir, "deeplens.db"), *storage = inside(dir, "storage"),
@@ -79,8 +87,7 @@ static int open_all(const struct conf *conf, const char *dir, struct ports *p, s
         return -1;
     if (CHOOSE(blobs, conf->blob_backend, p->blob.ops, err) < 0 || p->blob.ops->open(storage, &p->blob.state, err) < 0)
         return -1;
-    if (CHOOSE(eventlogs, conf->eventlog_backend, p->log.ops, err) < 0 ||
-        p->log.ops->open(db, &p->meta, &p->log.state, err) < 0)
+    if (open_log(conf, db, p, err) < 0)
         return -1;
     if (CHOOSE(indexes, conf->index_backend, p->index.ops, err) < 0 ||
         p->index.ops->open(vectors, &p->index.state, err) < 0)
@@ -102,6 +109,28 @@ int registry_open(const struct conf *conf, const char *dir, struct ports *out, s
     out->log = trace_wrap_eventlog(fault_wrap_eventlog(out->log));
     out->index = trace_wrap_index(fault_wrap_index(out->index));
     out->extractor = trace_wrap_extractor(fault_wrap_extractor(out->extractor));
+    return 0;
+}
+
+bool registry_log_alone(const struct conf *conf)
+{
+    const struct elog_ops *ops;
+    return CHOOSE(eventlogs, conf->eventlog_backend, ops, NULL) == 0 && !(ops->caps & ELOG_TRANSACTIONAL);
+}
+
+int registry_open_log(const struct conf *conf, struct ports *out, struct error *err)
+{
+    *out = (struct ports){0};
+    if (!registry_log_alone(conf))
+        return error_set(err, ERR_CONFIG, "The event log \"%s\" lives in the records and is not opened without them",
+                         conf->eventlog_backend);
+    if (fault_setup(conf->fault, err) < 0 || trace_setup(conf->trace, err) < 0)
+        return -1;
+    if (open_log(conf, NULL, out, err) < 0) {
+        registry_close(out);
+        return -1;
+    }
+    out->log = trace_wrap_eventlog(fault_wrap_eventlog(out->log));
     return 0;
 }
 

@@ -3,6 +3,8 @@
 #ifndef DEEPLENS_BACKENDS_REGISTRY_H
 #define DEEPLENS_BACKENDS_REGISTRY_H
 
+#include <stdbool.h>
+
 #include "conf/conf.h"
 #include "ports/blob.h"
 #include "ports/eventlog.h"
@@ -21,6 +23,12 @@ struct ports {
 // Opens all five in `dir` (which exists and is locked by the caller), wrapped as `fault` and `trace` say. The struct
 // must not move afterwards. On failure nothing stays open.
 int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err);
+
+// True when the event log is one that can be opened without the other ports.
+bool registry_log_alone(const struct conf *conf);
+// Opens that log and nothing else, wrapped likewise. ERR_CONFIG when it lives in the records.
+int registry_open_log(const struct conf *conf, struct ports *out, struct error *err);
+
 void registry_close(struct ports *ports); // takes a zeroed one
 
 // The program that back ends start as `PROGRAM worker-extract` to run a model, which must call registry_worker then.

@@ -13,8 +13,12 @@
 #include "api/api.h"
 #include "backends/registry.h"
 #include "base/cleanup.h"
+#include "base/js.h"
 #include "base/log.h"
+#include "flow/admin.h"
+#include "flow/watch.h"
 #include "media/image.h"
+#include "obs/alert.h"
 #include "obs/metrics.h"
 
 struct app {
@@ -25,6 +29,8 @@ struct app {
     bool flow_open;
     struct runner *runner;
     struct sweep *sweep;
+    struct alerts *alerts;
+    struct watch *watch;
     struct api api;
     struct http_route routes[API_ROUTES_MAX];
     struct http_server *server;
@@ -124,7 +130,7 @@ static const char *default_model(const struct app *app)
     return preferred[ARRAY_LEN(preferred) - 1];
 }
 
-static int open_flow(struct app *app, struct error *err)
+static void settle_flow(struct app *app)
 {
     const struct conf *c = app->conf;
     struct flow *f = &app->flow;
@@ -145,15 +151,52 @@ static int open_flow(struct app *app, struct error *err)
         .retry_max_ms = c->retry_max,
         .search_k = (size_t)c->search_k,
         .search_max_k = (size_t)c->search_max_k,
+        .log_retention_bytes = c->log_retention_bytes,
+        .lag_limit = c->lag_alert,
+        .lag_interval_ms = c->lag_interval,
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
     };
+}
+
+static int open_flow(struct app *app, struct error *err)
+{
+    settle_flow(app);
     if (add_models(app, err) < 0)
         return -1;
-    f->settings.model_default = default_model(app);
-    if (flow_open(f, c->log_retention_bytes, err) < 0)
+    app->flow.settings.model_default = default_model(app);
+    if (flow_open(&app->flow, err) < 0)
         return -1;
     app->flow_open = true;
+    return admin_recreate_resume(&app->flow, err);
+}
+
+static int start_alerts(struct app *app, struct error *err)
+{
+    const struct conf *c = app->conf;
+    const struct alert_config config = {.webhook = c->alert_webhook,
+                                        .command = c->alert_command,
+                                        .interval_ms = c->alert_interval,
+                                        .timeout_ms = c->alert_timeout};
+    if (alerts_start(&config, &app->alerts, err) < 0)
+        return -1;
+    app->flow.alerts = app->alerts;
     return 0;
+}
+
+// What the catalogue says and the log does not hold to: told, never changed.
+static void tell_drift(struct app *app)
+{
+    _cleanup_json_ json_t *report = NULL;
+    size_t i;
+    json_t *topic;
+    if (admin_topics_ensure(&app->flow, true, &report, NULL) < 0)
+        return;
+    json_array_foreach(js_arr(report, "topics"), i, topic)
+    {
+        if (strcmp(js_str(topic, "state", ""), "differs") == 0)
+            log_warn("serve", "the topic %s is not as the catalogue says; see `deeplens topics ensure`",
+                     js_str(topic, "name", ""));
+    }
 }
 
 static int start_runner(struct app *app, struct error *err)
@@ -180,7 +223,10 @@ static int start_sweep(struct app *app, struct error *err)
 static int start_server(struct app *app, unsigned flags, struct error *err)
 {
     const struct conf *c = app->conf;
-    api_routes(&app->flow, app->routes);
+    if (flags & APP_LOG_ALONE)
+        api_routes_log(app->routes);
+    else
+        api_routes(&app->flow, app->routes);
     const struct http_config config = {
         .listen = flags & APP_NO_WORKERS ? "127.0.0.1:0" : c->http_listen,
         .poll_threads = (unsigned)c->http_poll_threads,
@@ -203,10 +249,25 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     if (check_auth(app->conf, err) < 0 || image_init(err) < 0 || lock_data_dir(dir, flags, &app->lock_fd, err) < 0 ||
         registry_open(app->conf, dir, &app->ports, err) < 0 || open_flow(app, err) < 0)
         return -1;
-    if (!(flags & APP_NO_WORKERS) && (start_runner(app, err) < 0 || start_sweep(app, err) < 0))
-        return -1;
+    if (!(flags & APP_NO_WORKERS)) {
+        tell_drift(app);
+        if (start_alerts(app, err) < 0 || start_runner(app, err) < 0 || start_sweep(app, err) < 0 ||
+            watch_start(&app->flow, &app->watch, err) < 0)
+            return -1;
+    }
     app->api.flow = &app->flow;
     app->api.runner = app->runner;
+    return start_server(app, flags, err);
+}
+
+static int open_log(struct app *app, unsigned flags, struct error *err)
+{
+    if (registry_open_log(app->conf, &app->ports, err) < 0)
+        return -1;
+    settle_flow(app);
+    flow_open_log(&app->flow);
+    app->flow_open = true;
+    app->api.flow = &app->flow;
     return start_server(app, flags, err);
 }
 
@@ -218,7 +279,7 @@ int app_open(const struct conf *conf, unsigned flags, struct app **out, struct e
     app->conf = conf;
     app->lock_fd = -1;
     metrics_init();
-    if (open_parts(app, flags, err) < 0) {
+    if ((flags & APP_LOG_ALONE ? open_log(app, flags, err) : open_parts(app, flags, err)) < 0) {
         app_close(app);
         return -1;
     }
@@ -241,8 +302,10 @@ void app_close(struct app *app)
         if (cut)
             log_warn("serve", "%u requests were cut off after the time to drain", cut);
     }
+    watch_stop(app->watch);
     sweep_stop(app->sweep);
     runner_stop(app->runner);
+    alerts_stop(app->alerts);
     if (app->flow_open)
         flow_close(&app->flow);
     registry_close(&app->ports);

@@ -12,7 +12,8 @@ struct app;
 
 enum {
     APP_NO_WORKERS = 1, // runs no steps, and listens on a free loopback port whatever http.listen says
-    APP_MUST_EXIST = 2  // the data directory is not made when missing
+    APP_MUST_EXIST = 2, // the data directory is not made when missing
+    APP_LOG_ALONE = 4   // with APP_NO_WORKERS: the event log and its administration, without a data directory
 };
 
 // ERR_DATA_DIR_IN_USE names the process that has it; ERR_DATA_DIR_NEWER; ERR_CONFIG.

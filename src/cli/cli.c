@@ -7,15 +7,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/registry.h"
 #include "base/js.h"
 #include "cli/app.h"
 #include "cli/help.h"
 #include "cli/nearest.h"
 
 const struct command *const commands[] = {
-    &command_serve,   &command_upload, &command_search, &command_status, &command_list,
-    &command_delete,  &command_ledger, &command_topics, &command_groups, &command_dlq,
-    &command_tenants, &command_models, &command_doctor, &command_help,   NULL,
+    &command_serve,  &command_upload, &command_search, &command_status,
+    &command_list,   &command_delete, &command_ledger, &command_topics,
+    &command_groups, &command_lag,    &command_dlq,    &command_tenants,
+    &command_models, &command_doctor, &command_help,   NULL,
 };
 
 int cli_print_json(const json_t *value)
@@ -107,12 +109,15 @@ static int open_here(struct cli *cli, const char *tenant, struct client **out, s
 {
     char address[256];
     const char *folder = cli->conf->data_dir;
-    if (!is_folder(folder))
+    unsigned flags = APP_NO_WORKERS | APP_MUST_EXIST;
+    if (cli->log_alone && registry_log_alone(cli->conf))
+        flags = APP_NO_WORKERS | APP_LOG_ALONE;
+    else if (!is_folder(folder))
         return error_set(err, ERR_UNAVAILABLE,
                          "No server answers at %s, and there is no data directory %s; start a server with "
                          "`deeplens serve`",
                          cli->conf->server, folder);
-    if (app_open(cli->conf, APP_NO_WORKERS | APP_MUST_EXIST, &cli->app, err) < 0)
+    if (app_open(cli->conf, flags, &cli->app, err) < 0)
         return error_prefix(err, "No server answers at %s (--server names another)", cli->conf->server);
     snprintf(address, sizeof address, "http://%s", app_address(cli->app));
     return client_new(address, tenant, out, err);
@@ -138,6 +143,19 @@ int cli_get(struct cli *cli, const char *tenant, const char *path, json_t **out,
     if (cli_connect(cli, true, tenant, &client, err) < 0)
         return -1;
     return client_get(client, path, out, err);
+}
+
+int cli_confirm(bool yes, const char *question, struct error *err)
+{
+    char line[16] = "";
+    if (yes)
+        return 0;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return error_set(err, ERR_USAGE, "%s There is nobody to ask: say --yes", question);
+    fprintf(stderr, "%s [y/N] ", question);
+    if (fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y'))
+        return 0;
+    return error_set(err, ERR_CANCELLED, "Nothing was done");
 }
 
 void cli_disconnect(struct cli *cli)

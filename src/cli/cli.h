@@ -22,6 +22,7 @@ struct cli {
     const struct conf *conf;
     bool server_given; // --server, DEEPLENS_SERVER or the configuration file name a server
     bool json;         // --json was given: failures are printed as JSON, too
+    bool log_alone;    // the command needs nothing but the event log, where that can be opened alone
     struct app *app;   // the data directory, opened because no server answers; NULL otherwise
 };
 
@@ -37,8 +38,8 @@ struct command {
 };
 
 extern const struct command command_serve, command_upload, command_search, command_status, command_list, command_delete,
-    command_ledger, command_topics, command_groups, command_dlq, command_tenants, command_models, command_doctor,
-    command_help;
+    command_ledger, command_topics, command_groups, command_lag, command_dlq, command_tenants, command_models,
+    command_doctor, command_help;
 extern const struct command *const commands[]; // ends with NULL
 
 // Runs the sub-command that argv[1] names.
@@ -57,6 +58,10 @@ void cli_disconnect(struct cli *cli); // closes the data directory when it was o
 
 // cli_connect (offline allowed) and one GET.
 int cli_get(struct cli *cli, const char *tenant, const char *path, json_t **out, struct error *err);
+
+// Before something is destroyed: asks `question` when a person is there to answer, unless `yes`. ERR_CANCELLED when the
+// answer is not yes; ERR_USAGE (exit code 2) when there is nobody to ask.
+int cli_confirm(bool yes, const char *question, struct error *err);
 
 int cli_fail(const struct cli *cli, const struct error *err); // prints it; returns EXIT_FAILED, or EXIT_USAGE
 int cli_misused(const struct cli *cli, const struct command *command, const struct error *err); // and says how to ask

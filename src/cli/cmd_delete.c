@@ -2,7 +2,6 @@
 // deeplens delete ID...
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/js.h"
 #include "cli/cli.h"
@@ -19,16 +18,6 @@ static const struct option_def options[] = {
     FLAG_OPTION(struct delete_options, json, "json", "Print one JSON document: an array, one member an id"),
     END_OPTION,
 };
-
-// Asks when a person is there to answer.
-static bool confirmed(int count)
-{
-    char line[16] = "";
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-        return true;
-    fprintf(stderr, "Delete %d image%s, for good? [y/N] ", count, count == 1 ? "" : "s");
-    return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
-}
 
 static int delete_one(struct client *client, const char *id, json_t *answers, bool json)
 {
@@ -61,10 +50,10 @@ static int run(struct cli *cli, int argc, char **argv)
     int failed = 0;
     if (cli_connect(cli, false, o.tenant, &client, &err) < 0)
         return cli_fail(cli, &err);
-    if (!o.yes && !confirmed(argc - 1)) {
-        error_set(&err, ERR_CANCELLED, "Nothing was deleted");
+    char question[80];
+    snprintf(question, sizeof question, "Delete %d image%s, for good?", argc - 1, argc == 2 ? "" : "s");
+    if (cli_confirm(o.yes, question, &err) < 0)
         return cli_fail(cli, &err);
-    }
     for (int i = 1; i < argc; i++)
         failed += delete_one(client, argv[i], answers, o.json) < 0;
     if (o.json)
@@ -76,7 +65,7 @@ const struct command command_delete = {
     .name = "delete",
     .usage = "ID... [OPTIONS]",
     .summary = "Delete images, with everything that was made from them",
-    .details = "Asks first when it runs on a terminal.",
+    .details = "Asks first; without a terminal it takes --yes.",
     .examples =
         "deeplens delete img_0190b2c4-7c1e-7a3b-9f00-5d2f8a61c0de\ndeeplens delete --yes --tenant shop img_1 img_2",
     .options = options,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// deeplens topics list | describe | peek
+// deeplens topics list | describe | create | alter | delete | recreate | ensure; peek and produce are in cmd_records.c
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,28 +8,45 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/topics.h"
+#include "cli/when.h"
 
 struct topics_options {
-    const char *offset;
-    int64_t partition, limit;
-    bool json;
+    const char *retention;
+    int64_t partitions, replication, retention_bytes;
+    bool json, yes, dry_run;
 };
 
-static const struct option_def options[] = {
-    FLAG_OPTION(struct topics_options, json, "json", "Print one JSON document"),
+#define JSON_OPTION FLAG_OPTION(struct topics_options, json, "json", "Print one JSON document")
+
+static const struct option_def options[] = {JSON_OPTION, END_OPTION};
+
+static const struct option_def change_options[] = {
+    INT_OPTION(struct topics_options, partitions, "partitions", "N", 1, 1024, "So many partitions"),
+    TEXT_OPTION(struct topics_options, retention, "retention", "TIME", "Keep records for so long: 7d, 36h, forever"),
+    INT_OPTION(struct topics_options, retention_bytes, "retention-bytes", "N", -1, INT64_MAX,
+               "Keep so many bytes of a partition; -1: any number"),
+    INT_OPTION(struct topics_options, replication, "replication", "N", 1, 32,
+               "So many copies (create only; the embedded log keeps one)"),
+    FLAG_OPTION(struct topics_options, yes, "yes", "Do not ask"),
+    JSON_OPTION,
     END_OPTION,
 };
 
-static const struct option_def peek_options[] = {
-    INT_OPTION(struct topics_options, partition, "partition", "N", 0, 10000, "Only this partition (all, by time)"),
-    TEXT_OPTION(struct topics_options, offset, "offset", "OFFSET",
-                "Where to begin: a number, earliest, or latest for the last ones (latest)"),
-    INT_OPTION(struct topics_options, limit, "limit", "N", 1, 1000, "At most so many (10)"),
-    FLAG_OPTION(struct topics_options, json, "json", "Print one JSON document a record, one a line"),
+static const struct option_def destroy_options[] = {
+    FLAG_OPTION(struct topics_options, yes, "yes", "Do not ask"),
+    JSON_OPTION,
     END_OPTION,
 };
 
-static const struct command topics_list, topics_describe, topics_peek;
+static const struct option_def ensure_options[] = {
+    FLAG_OPTION(struct topics_options, dry_run, "dry-run", "Make nothing, say what is missing"),
+    JSON_OPTION,
+    END_OPTION,
+};
+
+static const struct command topics_list, topics_describe, topics_create, topics_alter, topics_delete, topics_recreate,
+    topics_ensure;
 
 // A retention as people say it; NULL when there is none.
 static const char *retention(int64_t ms, char out[TEXT_SHORT])
@@ -128,77 +145,191 @@ static int run_describe(struct cli *cli, int argc, char **argv)
     return EXIT_DONE;
 }
 
-static void print_record(const json_t *record)
+// --- Making and changing
+
+// "7d", or "forever"; ERR_USAGE.
+static int set_retention(json_t *body, const char *text, struct error *err)
 {
-    json_t *value = json_object_get(record, "value");
-    _cleanup_free_ char *text =
-        value ? json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) : NULL;
-    const char *key = js_str(record, "key", "-");
-    const char *name;
-    json_t *header;
-    _cleanup_buf_ struct buf clean = BUF_INIT(1 << 20);
-    text_fit(&clean, key, 0);
-    printf("%s  partition %" PRId64 "  offset %" PRId64 "  key %s\n", js_str(record, "timestamp", "-"),
-           js_int(record, "partition", 0), js_int(record, "offset", 0), clean.data ? clean.data : "");
-    json_object_foreach(js_obj(record, "headers"), name, header)
-    {
-        buf_clear(&clean);
-        text_fit(&clean, name, 0);
-        buf_puts(&clean, ": ");
-        text_fit(&clean, json_is_string(header) ? json_string_value(header) : "-", 0);
-        printf("  %s\n", clean.data);
-    }
-    printf("%s\n\n", text ? text : js_str(record, "valueBase64", ""));
+    int64_t ms = -1;
+    if (!text)
+        return 0;
+    if (strcmp(text, "forever") != 0 && when_duration(text, &ms) < 0)
+        return error_set(err, ERR_USAGE, "--retention takes a time such as 7d or 36h, or forever, not \"%.80s\"", text);
+    json_object_set_new(body, "retentionMs", json_integer(ms));
+    return 0;
 }
 
-static int check_offset(const char *offset, struct error *err)
+static json_t *change_body(const struct topics_options *o, struct error *err)
 {
-    if (strcmp(offset, "earliest") == 0 || strcmp(offset, "latest") == 0)
-        return 0;
-    if (*offset && strspn(offset, "0123456789") == strlen(offset))
-        return 0;
-    return error_set(err, ERR_USAGE, "--offset takes a number, earliest or latest, not \"%.80s\"", offset);
+    _cleanup_json_ json_t *body = json_object();
+    if (o->partitions)
+        json_object_set_new(body, "partitions", json_integer(o->partitions));
+    if (o->replication)
+        json_object_set_new(body, "replication", json_integer(o->replication));
+    if (o->retention_bytes)
+        json_object_set_new(body, "retentionBytes", json_integer(o->retention_bytes));
+    return set_retention(body, o->retention, err) < 0 ? NULL : json_incref(body);
 }
 
-static void peek_path(const struct topics_options *o, const char *topic, struct buf *path)
+static void topic_path(const char *topic, const char *verb, struct buf *path)
 {
-    char number[24];
     buf_puts(path, "/api/v1/admin/topics/");
     client_segment(path, topic);
-    buf_puts(path, "/records");
-    snprintf(number, sizeof number, "%" PRId64, o->partition);
-    client_query(path, "partition", o->partition >= 0 ? number : NULL);
-    client_query(path, "offset", o->offset);
-    snprintf(number, sizeof number, "%" PRId64, o->limit);
-    client_query(path, "limit", number);
+    buf_puts(path, verb);
 }
 
-static int run_peek(struct cli *cli, int argc, char **argv)
+static int show(const struct topics_options *o, const json_t *topic, const char *done)
 {
-    struct topics_options o = {.offset = "latest", .partition = -1, .limit = 10};
-    int code;
-    if (cli_parse(cli, &topics_peek, &o, &argc, argv, 1, 1, &code) < 0)
-        return code;
-    _cleanup_json_ json_t *answer = NULL;
-    _cleanup_buf_ struct buf path = CLIENT_PATH;
-    struct error err;
-    size_t i;
-    json_t *record;
-    if (check_offset(o.offset, &err) < 0)
-        return cli_misused(cli, &topics_peek, &err);
-    peek_path(&o, argv[1], &path);
-    if (cli_get(cli, NULL, path.data, &answer, &err) < 0)
-        return cli_fail(cli, &err);
-    json_array_foreach(js_arr(answer, "records"), i, record)
-    {
-        if (o.json)
-            cli_print_json(record);
-        else
-            print_record(record);
-    }
-    if (!json_array_size(js_arr(answer, "records")) && !o.json)
-        fputs("There are no records.\n", stderr);
+    if (o->json)
+        return cli_print_json(topic);
+    fprintf(stderr, "%s\n", done);
+    describe(topic);
     return EXIT_DONE;
+}
+
+static int run_create(struct cli *cli, int argc, char **argv)
+{
+    struct topics_options o = {0};
+    int code;
+    if (cli_parse(cli, &topics_create, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    struct error err;
+    _cleanup_json_ json_t *body = change_body(&o, &err), *topic = NULL;
+    _cleanup_client_ struct client *client = NULL;
+    if (!body)
+        return cli_misused(cli, &topics_create, &err);
+    json_object_set_new(body, "name", json_string(argv[1]));
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 ||
+        client_call(client, "POST", "/api/v1/admin/topics", body, &topic, &err) < 0)
+        return cli_fail(cli, &err);
+    return show(&o, topic, "Made.");
+}
+
+static int run_alter(struct cli *cli, int argc, char **argv)
+{
+    struct topics_options o = {0};
+    int code;
+    if (cli_parse(cli, &topics_alter, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    struct error err;
+    _cleanup_json_ json_t *body = change_body(&o, &err), *topic = NULL;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    char question[400];
+    if (body && !json_object_size(body))
+        error_set(&err, ERR_USAGE, "Say what is to change: --partitions, --retention or --retention-bytes");
+    if (!json_object_size(body))
+        return cli_misused(cli, &topics_alter, &err);
+    snprintf(question, sizeof question, "Change %.249s? %s", argv[1],
+             o.partitions ? "Its partitions never become fewer again, and keys move among them."
+                          : "What is older than its retention is removed.");
+    topic_path(argv[1], "", &path);
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 || cli_confirm(o.yes, question, &err) < 0 ||
+        client_call(client, "PATCH", path.data, body, &topic, &err) < 0)
+        return cli_fail(cli, &err);
+    return show(&o, topic, "Changed.");
+}
+
+static int run_delete(struct cli *cli, int argc, char **argv)
+{
+    struct topics_options o = {0};
+    int code;
+    if (cli_parse(cli, &topics_delete, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    struct error err;
+    _cleanup_json_ json_t *topic = NULL, *gone = NULL;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    char question[400];
+    topic_path(argv[1], "", &path);
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 || client_get(client, path.data, &topic, &err) < 0)
+        return cli_fail(cli, &err);
+    snprintf(question, sizeof question, "Delete %.249s with its %" PRId64 " records and all offsets, for good?",
+             argv[1], js_int(topic, "records", 0));
+    if (cli_confirm(o.yes, question, &err) < 0 || client_call(client, "DELETE", path.data, NULL, &gone, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(gone);
+    printf("%s is gone.\n", argv[1]);
+    return EXIT_DONE;
+}
+
+static int call_recreate(struct client *client, const char *path, bool dry_run, json_t **out, struct error *err)
+{
+    _cleanup_json_ json_t *body = json_pack("{s:b}", "dryRun", dry_run);
+    return client_call(client, "POST", path, body, out, err);
+}
+
+static int run_recreate(struct cli *cli, int argc, char **argv)
+{
+    struct topics_options o = {0};
+    int code;
+    if (cli_parse(cli, &topics_recreate, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    struct error err;
+    _cleanup_json_ json_t *plan = NULL, *done = NULL;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    char question[480];
+    cli->log_alone = false; // what is put back stands in the records
+    topic_path(argv[1], "/recreate", &path);
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 || call_recreate(client, path.data, true, &plan, &err) < 0)
+        return cli_fail(cli, &err);
+    snprintf(question, sizeof question,
+             "Remove the %" PRId64 " records and all offsets of %.249s, and put the %" PRId64
+             " items on their way back?",
+             js_int(plan, "recordsRemoved", 0), argv[1], js_int(plan, "itemsPutBack", 0));
+    if (cli_confirm(o.yes, question, &err) < 0 || call_recreate(client, path.data, false, &done, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(done);
+    printf("%s is made anew: %" PRId64 " records removed, %" PRId64 " items put back.\n", argv[1],
+           js_int(done, "recordsRemoved", 0), js_int(done, "itemsPutBack", 0));
+    return EXIT_DONE;
+}
+
+static void differences(const json_t *topic, struct buf *out)
+{
+    size_t i;
+    json_t *d;
+    json_array_foreach(js_arr(topic, "differences"), i, d)
+    {
+        buf_printf(out, "%s%s %" PRId64 ", not %" PRId64, i ? "; " : "", js_str(d, "setting", ""),
+                   js_int(d, "actual", 0), js_int(d, "catalogue", 0));
+    }
+}
+
+static int run_ensure(struct cli *cli, int argc, char **argv)
+{
+    struct topics_options o = {0};
+    int code;
+    if (cli_parse(cli, &topics_ensure, &o, &argc, argv, 0, 0, &code) < 0)
+        return code;
+    static const struct table_column columns[] = {{"TOPIC"}, {"STATE"}, {"DIFFERENCES"}, {NULL}};
+    _cleanup_table_ struct table t = {0};
+    _cleanup_json_ json_t *body = json_pack("{s:b}", "dryRun", o.dry_run), *answer = NULL;
+    _cleanup_client_ struct client *client = NULL;
+    struct error err;
+    bool wanting = false;
+    size_t i;
+    json_t *topic;
+    if (cli_connect(cli, true, NULL, &client, &err) < 0 ||
+        client_call(client, "POST", "/api/v1/admin/topics/ensure", body, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    table_init(&t, columns);
+    json_array_foreach(js_arr(answer, "topics"), i, topic)
+    {
+        _cleanup_buf_ struct buf text = BUF_INIT(4096);
+        const char *state = js_str(topic, "state", "");
+        differences(topic, &text);
+        wanting |= strcmp(state, "missing") == 0 || strcmp(state, "differs") == 0;
+        table_add(&t, js_str(topic, "name", NULL), state, text.data);
+    }
+    if (o.json)
+        cli_print_json(answer);
+    else
+        table_print(&t);
+    return o.dry_run && wanting ? EXIT_FAILED : EXIT_DONE;
 }
 
 static const struct command topics_list = {
@@ -219,26 +350,78 @@ static const struct command topics_describe = {
     .run = run_describe,
 };
 
-static const struct command topics_peek = {
-    .name = "topics peek",
+static const struct command topics_create = {
+    .name = "topics create",
     .usage = "TOPIC [OPTIONS]",
-    .summary = "Show a topic's records, without consuming them",
-    .examples = "deeplens topics peek deeplens.images.uploaded --limit 1\n"
-                "deeplens topics peek deeplens.processing.deadletter --partition 0 --offset earliest --json",
-    .options = peek_options,
-    .run = run_peek,
+    .summary = "Make a topic",
+    .details = "What is not said is as the catalogue has it; for other topics 3 partitions, kept for 7 days.",
+    .examples = "deeplens topics create my-topic --partitions 3 --retention 7d",
+    .options = change_options,
+    .run = run_create,
+};
+
+static const struct command topics_alter = {
+    .name = "topics alter",
+    .usage = "TOPIC [OPTIONS]",
+    .summary = "Change a topic's partitions or retention",
+    .details = "Asks first; without a terminal it takes --yes. Partitions only become more, and from then on a key may "
+               "go to another one: its order holds before and after, not across.",
+    .examples = "deeplens topics alter deeplens.features.extraction --partitions 12\n"
+                "deeplens topics alter deeplens.processing.failed --retention 90d --yes",
+    .options = change_options,
+    .run = run_alter,
+};
+
+static const struct command topics_delete = {
+    .name = "topics delete",
+    .usage = "TOPIC [OPTIONS]",
+    .summary = "Delete a topic with its records and offsets",
+    .details =
+        "Asks first; without a terminal it takes --yes. Refused while a group has members that read it. For a topic "
+        "of the pipeline take recreate: it puts back what was on its way.",
+    .examples = "deeplens topics delete my-topic",
+    .options = destroy_options,
+    .run = run_delete,
+};
+
+static const struct command topics_recreate = {
+    .name = "topics recreate",
+    .usage = "TOPIC [OPTIONS]",
+    .summary = "Make a topic anew, and put back what was on its way",
+    .details =
+        "Asks first; without a terminal it takes --yes. Removes all records and offsets, and starts every item that "
+        "is neither completed nor failed once more; what was done already is not done again. Refused while a group "
+        "has members that read the topic, so on the embedded log the server must be stopped.",
+    .examples = "deeplens topics recreate deeplens.features.extraction",
+    .options = destroy_options,
+    .run = run_recreate,
+};
+
+static const struct command topics_ensure = {
+    .name = "topics ensure",
+    .usage = "[OPTIONS]",
+    .summary = "Make the topics of the pipeline that are missing, and say which differ",
+    .details =
+        "What differs from the catalogue is never changed; see alter. With --dry-run nothing is made, and the exit "
+        "code is 1 when a topic is missing or differs.",
+    .examples = "deeplens topics ensure\ndeeplens topics ensure --dry-run",
+    .options = ensure_options,
+    .run = run_ensure,
 };
 
 static int run(struct cli *cli, int argc, char **argv)
 {
+    cli->log_alone = true;
     return cli_run_sub(cli, &command_topics, argc, argv);
 }
 
 const struct command command_topics = {
     .name = "topics",
-    .usage = "list | describe TOPIC | peek TOPIC",
-    .summary = "Look into the event log",
+    .usage = "list | describe | create | alter | delete | recreate | ensure | peek | produce",
+    .summary = "Look into the event log, and change it",
     .details = "Asks the server or, when none runs, opens the data directory.",
-    .subs = (const struct command *const[]){&topics_list, &topics_describe, &topics_peek, NULL},
+    .subs =
+        (const struct command *const[]){&topics_list, &topics_describe, &topics_create, &topics_alter, &topics_delete,
+                                        &topics_recreate, &topics_ensure, &topics_peek, &topics_produce, NULL},
     .run = run,
 };

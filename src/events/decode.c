@@ -458,6 +458,7 @@ static void read_failed(struct reader *r, struct event *ev)
     if (!out->message)
         out->message = "";
     out->retryable = get_bool(r, from, NAMES("retryable"), error_code_retryable(error_code_parse(out->code)));
+    out->trace = get_text(r, from, NAMES("stackTrace"));
     out->attempt = (int)get_int(r, r->body, NAMES("attemptNumber"), INT32_MAX);
     out->final = get_bool(r, r->body, NAMES("final"), !out->retryable);
     out->step = get_text(r, r->body, NAMES("step"));

@@ -319,6 +319,7 @@ static void put_failed(struct encoder *e)
     writer_object(&e->w, "error");
     writer_text(&e->w, "code", failed->code ? failed->code : error_code_name(ERR_INTERNAL));
     writer_text(&e->w, "message", failed->message ? failed->message : "");
+    writer_text(&e->w, "stackTrace", failed->trace);
     writer_bool(&e->w, "retryable", failed->retryable);
     writer_object_end(&e->w);
     writer_time(&e->w, "failedAt", failed->failed_ms ? failed->failed_ms : e->ev->timestamp_ms);

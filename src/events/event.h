@@ -98,6 +98,7 @@ struct event_failed {
     bool final;        // data.final: no further attempt follows (ours; defaults to !retryable)
     const char *step;  // data.step: the step that failed; NULL when not said
     const char *model; // NULL: none
+    const char *trace; // error.stackTrace: where it failed; NULL when not said
     int64_t failed_ms;
 };
 

@@ -2,29 +2,43 @@
 // Opening a flow: topics and the pixel cache.
 #include "flow/flow.h"
 
+#include "flow/lag.h"
 #include "flow/pixel_cache.h"
 
-int flow_open(struct flow *f, int64_t log_retention_bytes, struct error *err)
+struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic)
+{
+    return (struct elog_topic_config){.partitions = event_topic_partitions(topic),
+                                      .retention_ms = event_topic_retention_ms(topic),
+                                      .retention_bytes = f->settings.log_retention_bytes};
+}
+
+int flow_open(struct flow *f, struct error *err)
 {
     const struct flow_model *model;
     if (flow_model(f, NULL, &model, err) < 0)
         return -1;
     for (int t = 0; t < TOPIC_COUNT; t++) {
         enum event_topic topic = (enum event_topic)t;
-        const struct elog_topic_config config = {.partitions = event_topic_partitions(topic),
-                                                 .retention_ms = event_topic_retention_ms(topic),
-                                                 .retention_bytes = log_retention_bytes};
+        const struct elog_topic_config config = flow_topic_config(f, topic);
         struct error why = {0};
         if (f->log.ops->topic_create(f->log.state, event_topic_name(topic), &config, &why) < 0 &&
             why.code != ERR_EXISTS)
             return error_copy(err, &why);
     }
     f->cache = pixel_cache_new(f->settings.pixel_cache);
+    f->lags = lag_history_new();
     return 0;
+}
+
+void flow_open_log(struct flow *f)
+{
+    f->lags = lag_history_new();
 }
 
 void flow_close(struct flow *f)
 {
     pixel_cache_free(f->cache);
+    lag_history_free(f->lags);
     f->cache = NULL;
+    f->lags = NULL;
 }

@@ -16,7 +16,8 @@
 //   step.h      what a step is
 //   runner.c    everything around a step, written once; lane.c: its queues; process.c: what a worker does;
 //               settle.c: its transactions
-//   admin.c     ledger, topics, groups, dead letters, tenants
+//   watch.c     lag and failures that somebody should know of
+//   admin.h     ledger, tenants, topics, groups, lag, dead letters
 //
 // flow/ sees ports/, events/, media/, obs/ and base/, and no back end.
 #ifndef DEEPLENS_FLOW_FLOW_H
@@ -57,6 +58,9 @@ struct flow_settings {
     int64_t retry_base_ms, retry_max_ms;
     size_t search_k, search_max_k;
     struct event_format format;
+    int64_t log_retention_bytes;
+    int64_t lag_limit;       // events of a group above which somebody is told; 0: never
+    int64_t lag_interval_ms; // between two looks at the groups
 };
 
 // Everything that the data path stands on. Set up by the caller before flow_open; shared by all threads after.
@@ -69,6 +73,8 @@ struct flow {
     size_t model_count;
     struct flow_settings settings;
     struct pixel_cache *cache;
+    struct lag_history *lags; // what the groups' offsets were before
+    struct alerts *alerts;    // NULL: nobody is told; set by the caller
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.
     _Atomic int64_t item_us;
     _Atomic int64_t backlog;
@@ -76,8 +82,14 @@ struct flow {
 };
 
 // Makes the topics of the catalogue that are missing, and the pixel cache.
-int flow_open(struct flow *f, int64_t log_retention_bytes, struct error *err);
+int flow_open(struct flow *f, struct error *err);
+// For administration by the log alone: only `log` and `settings` are set, and only topics, groups, lag and dead letters
+// can be asked for. Makes nothing.
+void flow_open_log(struct flow *f);
 void flow_close(struct flow *f); // the caller closes the ports afterwards
+
+// What the catalogue says of a topic.
+struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic);
 
 // --- Names (names.c)
 
@@ -118,6 +130,10 @@ int upload_write(struct upload *u, const void *data, size_t len, struct error *e
 int upload_finish(struct upload *u, const struct upload_fields *fields, struct arena *arena, struct upload_result *out,
                   struct error *err);
 void upload_abort(struct upload *u); // takes NULL; leaves nothing behind
+
+// The upload event of a row, as it was published with the row: in the arena.
+struct emit;
+int upload_event(struct flow *f, struct arena *arena, const struct media *row, struct emit *out, struct error *err);
 
 // --- Items (items.c)
 
@@ -179,30 +195,5 @@ struct sweep;
 // this call are never touched. Call it before the first upload can come.
 int sweep_start(struct flow *f, int64_t interval_ms, struct sweep **out, struct error *err);
 void sweep_stop(struct sweep *sweep); // at once; takes NULL
-
-// --- Administration (admin.c): answers as JSON, as the API gives them
-
-int admin_ledger(struct flow *f, const char *tenant, struct meta_ledger *out, struct error *err);
-bool admin_ledger_closes(const struct meta_ledger *l);
-int admin_tenant_add(struct flow *f, const char *name, struct error *err);
-int admin_tenants(struct flow *f, json_t **out, struct error *err);
-int admin_models(struct flow *f, json_t **out, struct error *err);
-int admin_topics(struct flow *f, json_t **out, struct error *err);
-int admin_topic(struct flow *f, const char *topic, json_t **out, struct error *err);
-// `partition` -1: all, merged by time. `offset` -1: the last `limit` records; -2: from the oldest.
-int admin_records(struct flow *f, const char *topic, int partition, int64_t offset, size_t limit, json_t **out,
-                  struct error *err);
-int admin_groups(struct flow *f, json_t **out, struct error *err);
-int admin_group(struct flow *f, const char *group, json_t **out, struct error *err);
-
-struct deadletter_query { // NULL: any
-    const char *code, *stage, *topic, *tenant;
-    size_t limit;
-};
-int admin_deadletters(struct flow *f, const struct deadletter_query *query, json_t **out, struct error *err);
-int admin_deadletter(struct flow *f, const char *id, json_t **out, struct error *err);
-// Puts the original back on its topic with its own id and the next attempts; twice is harmless. The item stays failed
-// until it is completed.
-int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct error *err);
 
 #endif

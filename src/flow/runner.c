@@ -210,9 +210,10 @@ static void count_outcome(const struct task *task)
         metric_add(M_EVENTS_FAILED, step, 1);
         metric_add(task->outcome == OUT_RETRY ? M_EVENTS_RETRIED : M_DEAD_LETTERS,
                    task->outcome == OUT_RETRY ? step : code, 1);
-        log_warn("runner", "%s of %s failed (attempt %d of %d, %s): %s: %s", step,
-                 task->decoded ? task->job.event.media_id : "an unreadable event", task->attempt, task->max_attempts,
-                 task->outcome == OUT_RETRY ? "will be tried again" : "dead letter", code, task->job.error.message);
+        log_write(task->outcome == OUT_DEAD ? LOG_ERROR : LOG_WARN, "runner",
+                  "%s of %s failed (attempt %d of %d, %s): %s: %s", step,
+                  task->decoded ? task->job.event.media_id : "an unreadable event", task->attempt, task->max_attempts,
+                  task->outcome == OUT_RETRY ? "will be tried again" : "dead letter", code, task->job.error.message);
     }
 }
 
@@ -297,6 +298,7 @@ void runner_settled(struct task *task, const struct error *err)
         count_outcome(task);
         count_onward(task);
         count_cost(r->flow, task);
+        watch_settled(r->flow, task);
     }
     pthread_mutex_lock(&r->lock);
     bool retry = !err && put_off(task);

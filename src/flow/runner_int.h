@@ -150,4 +150,7 @@ void task_settle(struct runner *r, struct task *task); // asynchronous; runner_s
 void runner_settled(struct task *task, const struct error *err); // on the writer's thread
 void runner_wake_workers(struct runner *r);                      // under the lock
 
+// Tells flow->alerts of what failed for good (watch.c). The transaction is durable.
+void watch_settled(struct flow *f, const struct task *task);
+
 #endif

@@ -162,6 +162,15 @@ static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct 
     return f->log.ops->publish_tx(f->log.state, tx, &record, NULL, err);
 }
 
+// What stands in error.stackTrace: not the functions of a program, but the place in the pipeline.
+static const char *where(struct task *task)
+{
+    const struct elog_record *r = task->record;
+    return arena_printf(&task->job.arena, "step %s (group %s), attempt %d of %d, %s partition %d offset %lld",
+                        task->lane->step->name, task->lane->step->group, task->attempt, task->max_attempts, r->topic,
+                        r->partition, (long long)r->offset);
+}
+
 static int publish_failed(struct flow *f, struct meta_tx *tx, struct task *task, bool final, struct error *err)
 {
     struct job *job = &task->job;
@@ -180,6 +189,7 @@ static int publish_failed(struct flow *f, struct meta_tx *tx, struct task *task,
                                         .final = final,
                                         .step = shown,
                                         .model = *model ? model : NULL,
+                                        .trace = where(task),
                                         .failed_ms = next.timestamp_ms};
     job->emits = NULL;
     if (job_emit(f, job, &next, err) < 0)

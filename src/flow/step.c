@@ -26,15 +26,20 @@ const struct step steps[STEP_COUNT] = {
 #undef STEP
 };
 
+const char *event_next_id(struct arena *arena, const char *tenant, const char *id, enum event_topic topic,
+                          const char *salt)
+{
+    char next[ID_MAX];
+    id_derive("evt", arena_printf(arena, "%s/%s/%s/%s", tenant, id, event_topic_name(topic), salt), id,
+              next);
+    return arena_strdup(arena, next);
+}
+
 void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out)
 {
-    char id[ID_MAX];
-    const char *name =
-        arena_printf(&job->arena, "%s/%s/%s/%s", job->event.tenant, job->event.id, event_topic_name(topic), salt);
-    id_derive("evt", name, job->event.id, id);
     *out = (struct event){
         .topic = topic,
-        .id = arena_strdup(&job->arena, id),
+        .id = event_next_id(&job->arena, job->event.tenant, job->event.id, topic, salt),
         .tenant = job->event.tenant,
         .correlation = job->event.correlation ? job->event.correlation : job->event.id,
         .media_id = job->event.media_id,

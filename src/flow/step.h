@@ -94,6 +94,8 @@ extern const struct step steps[STEP_COUNT];
 int job_emit(struct flow *f, struct job *job, const struct event *event, struct error *err);
 // A next event of this job: ids, tenant, correlation filled in; its id is derived from the job's event and `salt`, so
 // that doing it again gives the same event (G3).
+const char *event_next_id(struct arena *arena, const char *tenant, const char *id, enum event_topic topic,
+                          const char *salt); // the id that it gets
 void job_next_event(struct job *job, enum event_topic topic, const char *salt, struct event *out);
 
 // Keeps the caller's reference until the job is over. Returns `value`.
@@ -127,6 +129,10 @@ const char *flow_path_key(const char *path);
 // Where an item's thumbnail is kept.
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
 bool media_wants_thumbnail(const struct media *media);
+
+// The event that asks for an item's removal, in the arena.
+int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct emit *out,
+                      struct error *err);
 
 // The headers of an event's record: CloudEvents attributes and the priority. `time` is what ce_time says.
 enum { EMIT_HEADERS = 6 };

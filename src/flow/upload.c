@@ -281,9 +281,9 @@ static const char *make_blob_key(struct arena *arena, const struct media *row, c
                         tm.tm_mday, row->id, extension);
 }
 
-static int encode_event(struct ack *ack, json_t *metadata, json_t *options, struct error *err)
+static int encode_event(struct flow *f, struct arena *arena, const struct media *row, json_t *metadata, json_t *options,
+                        struct emit *out, struct error *err)
 {
-    const struct media *row = &ack->row;
     struct event event = {
         .topic = TOPIC_IMAGES_UPLOADED,
         .id = row->event_id,
@@ -291,7 +291,7 @@ static int encode_event(struct ack *ack, json_t *metadata, json_t *options, stru
         .media_id = row->id,
         .timestamp_ms = row->uploaded_ms,
         .image_uploaded = {.file_name = row->file_name,
-                           .path = arena_printf(ack->arena, "/storage/%s", row->blob_key),
+                           .path = arena_printf(arena, "/storage/%s", row->blob_key),
                            .size = row->size,
                            .content_type = row->content_type,
                            .uploaded_by = row->uploaded_by,
@@ -304,15 +304,25 @@ static int encode_event(struct ack *ack, json_t *metadata, json_t *options, stru
                            .options = options},
     };
     _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-    if (event_encode(&event, ack->flow->settings.format, &text, err) < 0)
+    if (event_encode(&event, f->settings.format, &text, err) < 0)
         return -1;
-    ack->event = (struct emit){.topic = event.topic,
-                               .key = row->id,
-                               .event_id = row->event_id,
-                               .priority = arena_strdup(ack->arena, js_str(options, "priority", "normal")),
-                               .value = arena_memdup(ack->arena, text.data, text.len),
-                               .value_len = text.len};
+    *out = (struct emit){.topic = event.topic,
+                         .key = row->id,
+                         .event_id = row->event_id,
+                         .priority = arena_strdup(arena, js_str(options, "priority", "normal")),
+                         .value = arena_memdup(arena, text.data, text.len),
+                         .value_len = text.len};
     return 0;
+}
+
+int upload_event(struct flow *f, struct arena *arena, const struct media *row, struct emit *out, struct error *err)
+{
+    _cleanup_json_ json_t *metadata = js_parse(row->metadata, strlen(row->metadata), NULL),
+                          *tags = js_parse(row->tags, strlen(row->tags), NULL),
+                          *options = js_parse(row->options, strlen(row->options), NULL);
+    if (json_is_object(metadata) && json_array_size(tags))
+        json_object_set(metadata, "tags", tags);
+    return encode_event(f, arena, row, metadata, options, out, err);
 }
 
 static int prepare_row(struct upload *u, const struct upload_fields *fields, struct ack *ack, struct error *err)
@@ -341,7 +351,7 @@ static int prepare_row(struct upload *u, const struct upload_fields *fields, str
     row->height = info.height;
     row->uploaded_ms = row->updated_ms = clock_now_ms();
     row->blob_key = make_blob_key(arena, row, info.extension);
-    return encode_event(ack, metadata, options, err);
+    return encode_event(u->flow, arena, row, metadata, options, &ack->event, err);
 }
 
 // --- The promise

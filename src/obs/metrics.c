@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-enum metric_kind { COUNTER, GAUGE, HISTOGRAM };
+enum metric_kind { COUNTER, GAUGE, HISTOGRAM, SAMPLES };
 
 static const struct {
     const char *name;
@@ -27,7 +27,8 @@ static const struct {
 #undef METRIC
 };
 
-static const char *const kind_names[] = {[COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram"};
+static const char *const kind_names[] = {
+    [COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram", [SAMPLES] = "gauge"};
 
 // Upper ends of the buckets, in microseconds and as Prometheus reads them.
 static const struct {
@@ -172,13 +173,38 @@ static void write_histogram(struct buf *out, enum metric m, const struct series 
     buf_printf(out, "%lld\n", (long long)count);
 }
 
+static void write_head(struct buf *out, enum metric m)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", table[m].name, table[m].text, table[m].name,
+               kind_names[table[m].kind]);
+}
+
+int metrics_write_samples(enum metric m, const struct metric_sample *samples, size_t count, struct buf *out)
+{
+    write_head(out, m);
+    for (size_t i = 0; i < count && i < METRIC_SAMPLES_MAX; i++) {
+        const char *names = table[m].label;
+        buf_printf(out, "%s{", table[m].name);
+        for (size_t n = 0; n < METRIC_NAMES_MAX && *names; n++) {
+            char name[32];
+            size_t len = strcspn(names, ",");
+            snprintf(name, sizeof name, "%s%.*s", n ? "," : "", (int)len, names);
+            write_label(out, name, samples[i].labels[n]);
+            names += len + (names[len] == ',');
+        }
+        buf_printf(out, "} %lld\n", (long long)samples[i].value);
+    }
+    return out->failed ? -1 : 0;
+}
+
 int metrics_write(struct buf *out)
 {
     for (enum metric m = 0; m < METRIC_COUNT; m++) {
+        if (table[m].kind == SAMPLES)
+            continue;
         if (!*table[m].label)
             series_of(m, NULL); // shown from the start, as 0
-        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", table[m].name, table[m].text, table[m].name,
-                   kind_names[table[m].kind]);
+        write_head(out, m);
         size_t count = atomic_load_explicit(&metrics[m].count, memory_order_acquire);
         for (size_t i = 0; i < count; i++) {
             const struct series *s = &metrics[m].series[i];

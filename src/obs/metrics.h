@@ -6,6 +6,7 @@
 #ifndef DEEPLENS_OBS_METRICS_H
 #define DEEPLENS_OBS_METRICS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -30,6 +31,15 @@ void metric_observe(enum metric m, const char *label, double seconds);
 // The value of a counter or gauge, or the number of observations; 0 where nothing was counted.
 int64_t metric_get(enum metric m, const char *label);
 
+enum { METRIC_SAMPLES_MAX = 1024, METRIC_NAMES_MAX = 3 };
+struct metric_sample {
+    const char *labels[METRIC_NAMES_MAX];
+    int64_t value;
+};
+// Writes a metric of kind SAMPLES: the first METRIC_SAMPLES_MAX of them.
+int metrics_write_samples(enum metric m, const struct metric_sample *samples, size_t count, struct buf *out);
+
+// All others.
 int metrics_write(struct buf *out); // -1 when `out` is too small
 void metrics_markdown(FILE *out);   // docs/METRICS.md
 

@@ -14,8 +14,9 @@ import harness
 from harness import BINARY, Case, png, wait_until
 
 COMMANDS = ["serve", "upload", "search", "status", "list", "delete", "ledger", "topics", "topics list", "topics describe",
-            "topics peek", "groups", "groups list", "groups describe", "dlq", "dlq list", "dlq show", "dlq replay", "tenants",
-            "tenants list", "tenants add", "models", "models list", "doctor"]
+            "topics create", "topics alter", "topics delete", "topics recreate", "topics ensure", "topics peek", "topics produce",
+            "groups", "groups list", "groups describe", "groups reset", "groups delete", "lag", "dlq", "dlq list", "dlq show",
+            "dlq replay", "dlq purge", "tenants", "tenants list", "tenants add", "models", "models list", "doctor"]
 DEFAULT_PORT = 8080
 
 
@@ -38,6 +39,11 @@ class Program(Case):
 
     def json_lines(self, *arguments, **more) -> list:
         return [json.loads(line) for line in self.said(*arguments, "--json", **more).splitlines()]
+
+    def need_default_port(self):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", DEFAULT_PORT)) == 0:
+                self.skipTest(f"something answers at port {DEFAULT_PORT}, where commands look for a server")
 
     def folder(self, names, where="pictures", first=0) -> str:
         """A folder of pictures, a different one under each name."""
@@ -346,11 +352,6 @@ class Administering(Program):
         server.wait_status(self.ids[1], "completed")  # the replay was waiting for it
         self.assertEqual(server.settle()["searchable"], 3)
         self.assertEqual(len(server.get("/api/v1/admin/tenants").json["tenants"]), 2)
-
-    def need_default_port(self):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", DEFAULT_PORT)) == 0:
-                self.skipTest(f"something answers at port {DEFAULT_PORT}, where commands look for a server")
 
     def test_data_directory_in_use(self):
         """A server has the data directory, but on another port than the commands look at."""

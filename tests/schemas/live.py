@@ -169,8 +169,36 @@ def use_admin(client):
     client.ask("GET", "/api/v1/admin/topics/{topic}", {"topic": "none"})
     groups = client.ask("GET", "/api/v1/admin/groups")[1]["groups"]
     client.ask("GET", "/api/v1/admin/groups/{group}", {"group": groups[0]["name"]})
+    use_topics(client)
+    use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
         client.ask("GET", path)
+
+
+def use_topics(client):
+    topic, kind = {"topic": "my-topic"}, "application/json"
+    client.ask("POST", "/api/v1/admin/topics", body=b'{"name":"my-topic","partitions":2}', kind=kind)
+    client.ask("POST", "/api/v1/admin/topics", body=b'{"name":"my-topic"}', kind=kind)
+    client.ask("POST", "/api/v1/admin/topics/ensure", body=b'{"dryRun":true}', kind=kind)
+    client.ask("PATCH", "/api/v1/admin/topics/{topic}", topic, body=b'{"partitions":3}', kind=kind)
+    client.ask("PATCH", "/api/v1/admin/topics/{topic}", topic, body=b'{"partitions":1}', kind=kind)
+    client.ask("POST", "/api/v1/admin/topics/{topic}/records", topic, body=b'{"key":"k","headers":{"a":"b"},"value":{"x":1}}', kind=kind)
+    client.ask("POST", "/api/v1/admin/topics/{topic}/records", topic, body=b"{}", kind=kind)
+    client.ask("GET", "/api/v1/admin/topics/{topic}/records", topic, "?key=k&from=2020-01-01T00:00:00Z")
+    client.ask("POST", "/api/v1/admin/topics/{topic}/recreate", topic, body=b'{"dryRun":false}', kind=kind)
+    client.ask("POST", "/api/v1/admin/topics/{topic}/recreate", {"topic": "deeplens.images.uploaded"}, body=b'{"dryRun":false}', kind=kind)
+    client.ask("DELETE", "/api/v1/admin/topics/{topic}", topic)
+    client.ask("DELETE", "/api/v1/admin/topics/{topic}", topic)
+
+
+def use_groups(client):
+    group, kind = {"group": "my-group"}, "application/json"
+    client.ask("POST", "/api/v1/admin/groups/{group}/reset", group, body=b'{"to":"latest","topic":"deeplens.images.uploaded","dryRun":false}', kind=kind)
+    client.ask("POST", "/api/v1/admin/groups/{group}/reset", group, body=b'{"to":"shift","value":-1}', kind=kind)
+    client.ask("POST", "/api/v1/admin/groups/{group}/reset", group, body=b'{"to":"shift"}', kind=kind)
+    client.ask("GET", "/api/v1/admin/lag")
+    client.ask("DELETE", "/api/v1/admin/groups/{group}", group)
+    client.ask("DELETE", "/api/v1/admin/groups/{group}", group)
 
 
 def use_dead_letters(client):
@@ -179,6 +207,9 @@ def use_dead_letters(client):
     items = client.ask("GET", "/api/v1/admin/deadletters")[1]["items"]
     client.ask("GET", "/api/v1/admin/deadletters/{id}", {"id": items[0]["id"]})
     client.ask("POST", "/api/v1/admin/deadletters/{id}/replay", {"id": items[0]["id"]})
+    client.ask("GET", "/api/v1/admin/deadletters", query="?limit=1&from=2020-01-01T00:00:00Z")
+    client.ask("DELETE", "/api/v1/admin/deadletters")
+    client.ask("DELETE", "/api/v1/admin/deadletters", query="?dryRun=false&before=2020-01-01T00:00:00Z")
     client.ask("GET", "/api/v1/admin/deadletters/{id}", {"id": "0-999999"})
     client.ask("POST", "/api/v1/admin/deadletters/{id}/replay", {"id": "0-999999"})
 

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 #include <curl/curl.h>
 
+#include "api/api.h"
+#include "backends/registry.h"
 #include "base/js.h"
 #include "cli/app.h"
 #include "cli/cli.h"
@@ -128,6 +130,46 @@ static void a_folder_in_use_names_its_process(void **state)
     app_close(other);
 }
 
+// The embedded log lives in the records: it is never opened alone, and commands open the data directory for it.
+static void the_embedded_log_does_not_stand_alone(void **state)
+{
+    struct rig *r = *state;
+    struct error err = {0};
+    struct ports ports;
+    struct app *app = NULL;
+    struct client *client = NULL;
+    assert_false(registry_log_alone(&r->conf));
+    assert_int_equal(registry_open_log(&r->conf, &ports, &err), -1);
+    assert_int_equal(err.code, ERR_CONFIG);
+    assert_int_equal(app_open(&r->conf, APP_NO_WORKERS | APP_LOG_ALONE, &app, &err), -1);
+    assert_int_equal(access(r->conf.data_dir, F_OK), -1); // nothing was made
+    app_close(open_app(r));
+    r->cli.log_alone = true;
+    assert_int_equal(cli_connect(&r->cli, true, NULL, &client, &err), 0);
+    assert_int_equal(client_get(client, "/api/v1/admin/topics", NULL, &err), 0);
+    client_free(client);
+    cli_disconnect(&r->cli);
+}
+
+// What needs the log alone, and nothing else, is served where there is nothing else.
+static void routes_of_a_log_alone(void **state)
+{
+    struct http_route routes[API_ROUTES_MAX];
+    size_t count = 0;
+    bool version = false;
+    api_routes_log(routes);
+    for (; routes[count].pattern; count++) {
+        const char *pattern = routes[count].pattern;
+        version |= strcmp(pattern, "/api/v1/version") == 0; // which commands ask for first
+        assert_true(strcmp(pattern, "/api/v1/version") == 0 || strncmp(pattern, "/api/v1/admin/topics", 20) == 0 ||
+                    strncmp(pattern, "/api/v1/admin/groups", 20) == 0 ||
+                    strncmp(pattern, "/api/v1/admin/lag", 17) == 0 ||
+                    strncmp(pattern, "/api/v1/admin/deadletters", 25) == 0);
+    }
+    assert_true(version);
+    assert_int_equal(count, 19);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +178,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(not_for_commands_that_need_workers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_that_is_missing_is_not_made, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_in_use_names_its_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_embedded_log_does_not_stand_alone, setup, teardown),
+        cmocka_unit_test(routes_of_a_log_alone),
     };
     curl_global_init(CURL_GLOBAL_DEFAULT);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -434,7 +434,8 @@ static void lists_go_through_pages(void **state)
 static void deletes_are_told_one_by_one(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(RUN(r, "delete", "img_1", r->server_flag), 0);
+    assert_int_equal(RUN(r, "delete", "img_1", r->server_flag), 2); // nobody to ask
+    assert_int_equal(RUN(r, "delete", "img_1", "--yes", r->server_flag), 0);
     assert_string_equal(r->out, "img_1 deleting\n");
     assert_int_equal(RUN(r, "delete", "img_1", "img_none", "--json", "--yes", r->server_flag), 1);
     _cleanup_json_ json_t *answers = js_parse(r->out, strlen(r->out), NULL);
@@ -545,7 +546,7 @@ static void completion_completes(void **state)
         const char *line, *wants;
     } cases[] = {
         {"(deeplens up)", "upload\n"},
-        {"(deeplens topics de)", "describe\n"},
+        {"(deeplens topics de)", "describe\ndelete\n"},
         {"(deeplens upload --pri)", "--priority\n"},
         {"(deeplens upload --priority lo)", "low\n"},
         {"(deeplens --http-li)", "--http-listen\n"},

@@ -100,6 +100,7 @@ static inline void fixture_full(enum event_topic topic, struct event *ev)
                                            .final = true,
                                            .step = "feature_extraction",
                                            .model = "resnet50",
+                                           .trace = "extract: timed out",
                                            .failed_ms = fixture_ms - 2};
     if (topic == TOPIC_IMAGES_MAINTENANCE)
         ev->maintenance = (struct event_maintenance){.type = "delete",

@@ -100,6 +100,7 @@ static inline const char *differs_failed(const struct event_failed *a, const str
     SAME(final);
     SAME_TEXT(step);
     SAME_TEXT(model);
+    SAME_TEXT(trace);
     SAME(failed_ms);
     return NULL;
 }

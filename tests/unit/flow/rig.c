@@ -163,7 +163,8 @@ int rig_open(struct rig *rig, const char *faults, struct error *err)
     f->blob = fault_wrap_blob(f->blob);
     f->log = fault_wrap_eventlog(f->log);
     f->index = fault_wrap_index(f->index);
-    return flow_open(f, 1 << 30, err);
+    f->settings.log_retention_bytes = 1 << 30;
+    return flow_open(f, err);
 }
 
 void rig_close(struct rig *rig)

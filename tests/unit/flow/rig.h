@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "flow/admin.h"
 #include "flow/flow.h"
 #include "flow/pixel_cache.h"
 #include "flow/runner.h"

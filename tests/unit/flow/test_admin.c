@@ -93,7 +93,8 @@ static void publish_numbers(struct rig *rig, int count)
 static json_t *records(struct rig *rig, int partition, int64_t offset, size_t limit)
 {
     json_t *json = NULL;
-    must(admin_records(&rig->flow, "whatsapp-ready-messages", partition, offset, limit, &json, err));
+    const struct records_query query = {.partition = partition, .offset = offset, .limit = limit};
+    must(admin_records(&rig->flow, "whatsapp-ready-messages", &query, &json, err));
     json_t *list = json_incref(js_arr(json, "records"));
     json_decref(json);
     return list;
@@ -141,8 +142,12 @@ static void test_records_of_one_partition(void **state)
     }
     assert_int_equal(total, 30);
     json_t *json = NULL;
-    must_fail(ERR_NOT_FOUND, admin_records(&rig->flow, "whatsapp-ready-messages", 3, -2, 1, &json, err));
-    must_fail(ERR_NOT_FOUND, admin_records(&rig->flow, "no.such", -1, -2, 1, &json, err));
+    struct records_query query = {.partition = 3, .offset = -2, .limit = 1};
+    must_fail(ERR_NOT_FOUND, admin_records(&rig->flow, "whatsapp-ready-messages", &query, &json, err));
+    query.partition = -1;
+    must_fail(ERR_NOT_FOUND, admin_records(&rig->flow, "no.such", &query, &json, err));
+    query.cursor = "0:x";
+    must_fail(ERR_INVALID_CURSOR, admin_records(&rig->flow, "whatsapp-ready-messages", &query, &json, err));
 }
 
 static void test_any_bytes_can_be_shown(void **state)

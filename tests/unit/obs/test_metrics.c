@@ -73,7 +73,7 @@ static void g8_labels_are_bounded(void **state)
     char label[100];
     for (int i = 0; i < METRIC_LABELS_MAX + 50; i++) {
         snprintf(label, sizeof label, "group-%d", i);
-        metric_set(M_GROUP_LAG, label, 7);
+        metric_set(M_QUEUE_EVENTS, label, 7);
         metric_add(M_DEAD_LETTERS, label, 1);
     }
     assert_int_equal(metric_get(M_DEAD_LETTERS, "group-0"), 1);
@@ -164,6 +164,27 @@ static void the_page_has_every_metric(void **state)
     free(page);
 }
 
+static void test_g8_samples_with_several_labels_are_bounded(void **state)
+{
+    static struct metric_sample samples[METRIC_SAMPLES_MAX + 10];
+    _cleanup_buf_ struct buf out = BUF_INIT(1 << 20);
+    size_t lines = 0;
+    for (size_t i = 0; i < METRIC_SAMPLES_MAX + 10; i++)
+        samples[i] = (struct metric_sample){{"a\"b", "t", "0"}, 7};
+    assert_int_equal(metrics_write_samples(M_PARTITION_LAG, samples, 1, &out), 0);
+    assert_non_null(strstr(out.data, "# TYPE deeplens_partition_lag_events gauge\n"));
+    assert_non_null(
+        strstr(out.data, "\ndeeplens_partition_lag_events{group=\"a\\\"b\",topic=\"t\",partition=\"0\"} 7\n"));
+    buf_clear(&out);
+    assert_int_equal(metrics_write_samples(M_PARTITION_LAG, samples, METRIC_SAMPLES_MAX + 10, &out), 0);
+    for (const char *p = out.data; (p = strchr(p, '\n')); p++)
+        lines++;
+    assert_int_equal(lines, 2 + METRIC_SAMPLES_MAX);
+    buf_clear(&out);
+    assert_int_equal(metrics_write(&out), 0);
+    assert_null(strstr(out.data, "deeplens_partition_lag_events"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +198,7 @@ int main(void)
         cmocka_unit_test(counts_from_many_threads),
         cmocka_unit_test(every_line_is_well_formed),
         cmocka_unit_test(the_page_has_every_metric),
+        cmocka_unit_test(test_g8_samples_with_several_labels_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is told of what: failures for good, lag above the limit, groups that stall. Through a real command.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/js.h"
+#include "flow/watch.h"
+#include "obs/alert.h"
+#include "rig.h"
+
+struct told {
+    struct rig *rig;
+    char file[600], command[1300];
+};
+
+static void start(struct told *t, struct rig *rig)
+{
+    struct alert_config config = {.command = t->command, .interval_ms = 3600000, .timeout_ms = 10000};
+    t->rig = rig;
+    snprintf(t->file, sizeof t->file, "%s/told", rig->dir);
+    snprintf(t->command, sizeof t->command, "cat >> %s; echo >> %s", t->file, t->file);
+    must(alerts_start(&config, &rig->flow.alerts, err));
+}
+
+static void stop(struct told *t)
+{
+    rig_stop(t->rig);
+    alerts_stop(t->rig->flow.alerts);
+    t->rig->flow.alerts = NULL;
+    rig_free(t->rig);
+}
+
+// The first alert of this kind that was told; NULL while there is none.
+static json_t *find(struct told *t, const char *kind)
+{
+    FILE *file = fopen(t->file, "re");
+    char line[4096];
+    json_t *found = NULL;
+    while (file && !found && fgets(line, sizeof line, file)) {
+        json_t *alert = js_parse(line, strlen(line), NULL);
+        if (strcmp(js_str(alert, "alert", ""), kind) == 0)
+            found = json_incref(alert);
+        json_decref(alert);
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static json_t *wait_told(struct told *t, const char *kind)
+{
+    json_t *alert = NULL;
+    wait_for((alert = find(t, kind)));
+    return alert;
+}
+
+static enum error_code corrupt(struct fake *fake, size_t call, const char *model, int code)
+{
+    return ERR_IMAGE_CORRUPT;
+}
+
+static void test_a_failure_for_good_is_told(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    start(&t, rig_new(NULL));
+    t.rig->fake.script = corrupt;
+    rig_upload(t.rig, 1, NULL, id);
+    rig_start(t.rig);
+    _cleanup_json_ json_t *alert = wait_told(&t, "processing.failed");
+    const json_t *details = js_obj(alert, "details");
+    assert_string_equal(js_str(alert, "subject", ""), "extract/IMAGE_CORRUPT");
+    assert_string_equal(js_str(details, "mediaId", ""), id);
+    assert_string_equal(js_str(details, "tenantId", ""), "default");
+    assert_string_equal(js_str(details, "attemptNumber", ""), "1");
+    assert_string_equal(js_str(details, "topic", ""), "deeplens.features.extraction");
+    rig_wait_idle(t.rig);
+    stop(&t);
+}
+
+static enum error_code twice(struct fake *fake, size_t call, const char *model, int code)
+{
+    return call < 2 ? ERR_EXTRACTION_FAILED : ERR_NONE;
+}
+
+static void test_what_will_be_tried_again_is_not_told(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    start(&t, rig_new(NULL));
+    t.rig->fake.script = twice;
+    rig_upload(t.rig, 1, NULL, id);
+    rig_start(t.rig);
+    wait_for(rig_status_is(t.rig, id, MEDIA_COMPLETED));
+    alerts_raise(t.rig->flow.alerts, "last", "last", "", NULL); // behind whatever there was
+    json_decref(wait_told(&t, "last"));
+    assert_null(find(&t, "processing.failed"));
+    stop(&t);
+}
+
+static void test_what_cannot_be_read_is_told(void **state)
+{
+    struct told t;
+    start(&t, rig_new(NULL));
+    rig_publish(t.rig, TOPIC_IMAGES_UPLOADED, "k", "garbage");
+    rig_start(t.rig);
+    _cleanup_json_ json_t *alert = wait_told(&t, "processing.failed");
+    assert_string_equal(js_str(alert, "subject", ""), "prepare/EVENT_INVALID");
+    assert_null(json_object_get(js_obj(alert, "details"), "mediaId"));
+    stop(&t);
+}
+
+static void test_another_systems_failure_is_told(void **state)
+{
+    struct told t;
+    char id[ID_MAX], text[512];
+    start(&t, rig_new(NULL));
+    rig_item(t.rig, 1, id);
+    snprintf(text, sizeof text,
+             "{\"imageId\":\"%s\",\"tenantId\":\"default\",\"status\":\"failed\",\"error\":{\"code\":\"OUT_OF_LUCK\","
+             "\"message\":\"No\",\"retryable\":false},\"attemptNumber\":3}",
+             id);
+    rig_publish(t.rig, TOPIC_PROCESSING_FAILED, id, text);
+    rig_start(t.rig);
+    _cleanup_json_ json_t *alert = wait_told(&t, "processing.failed");
+    assert_string_equal(js_str(js_obj(alert, "details"), "code", ""), "OUT_OF_LUCK");
+    assert_string_equal(js_str(js_obj(alert, "details"), "attemptNumber", ""), "3");
+    assert_true(rig_status_is(t.rig, id, MEDIA_FAILED));
+    stop(&t);
+}
+
+static void seek_to_begin(struct rig *rig)
+{
+    for (int p = 0; p < 3; p++)
+        must(rig->flow.log.ops->group_seek(rig->flow.log.state, "readers", "deeplens.images.uploaded", p, 0, err));
+}
+
+static void test_lag_above_the_limit_is_told(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    start(&t, rig_new(NULL));
+    t.rig->flow.settings.lag_limit = 4;
+    seek_to_begin(t.rig);
+    for (int i = 0; i < 4; i++)
+        rig_upload(t.rig, i, NULL, id);
+    watch_look(&t.rig->flow);
+    assert_null(find(&t, "consumer.lag"));
+    rig_upload(t.rig, 4, NULL, id);
+    watch_look(&t.rig->flow);
+    _cleanup_json_ json_t *alert = wait_told(&t, "consumer.lag");
+    assert_string_equal(js_str(alert, "subject", ""), "readers");
+    assert_string_equal(js_str(js_obj(alert, "details"), "lag", ""), "5");
+    stop(&t);
+}
+
+static void test_a_group_that_stalls_is_told(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    start(&t, rig_new(NULL));
+    seek_to_begin(t.rig);
+    rig_upload(t.rig, 1, NULL, id);
+    for (int i = 0; i < 9; i++) // settings.lag_interval_ms is 0: each look counts
+        watch_look(&t.rig->flow);
+    assert_null(find(&t, "consumer.stalled"));
+    watch_look(&t.rig->flow);
+    _cleanup_json_ json_t *alert = wait_told(&t, "consumer.stalled");
+    assert_string_equal(js_str(js_obj(alert, "details"), "group", ""), "readers");
+    assert_string_equal(js_str(js_obj(alert, "details"), "committed", ""), "0");
+    stop(&t);
+}
+
+static void test_the_watch_looks_by_itself(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    struct watch *watch = NULL;
+    start(&t, rig_new(NULL));
+    t.rig->flow.settings.lag_interval_ms = 1;
+    seek_to_begin(t.rig);
+    rig_upload(t.rig, 1, NULL, id);
+    must(watch_start(&t.rig->flow, &watch, err));
+    json_decref(wait_told(&t, "consumer.stalled"));
+    watch_stop(watch);
+    stop(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_failure_for_good_is_told),  cmocka_unit_test(test_what_will_be_tried_again_is_not_told),
+        cmocka_unit_test(test_what_cannot_be_read_is_told), cmocka_unit_test(test_another_systems_failure_is_told),
+        cmocka_unit_test(test_lag_above_the_limit_is_told), cmocka_unit_test(test_a_group_that_stalls_is_told),
+        cmocka_unit_test(test_the_watch_looks_by_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
