@@ -94,7 +94,7 @@ static void *worker(struct runner *r, enum step_pool pool)
         }
         r->busy += count;
         for (size_t i = 0; i < count; i++)
-            tasks[i]->alone |= r->careful > 0;
+            tasks[i]->alone |= r->careful > 0 || r->config.by_log;
         pthread_mutex_unlock(&r->lock);
         task_process(r, tasks, count);
         pthread_mutex_lock(&r->lock);
@@ -217,16 +217,16 @@ static void count_outcome(const struct task *task)
     }
 }
 
-// Steps whose effects came with the task's, and those of the tasks that went on from it.
-static void count_onward(const struct task *task)
+// The task, steps whose effects came with its own, and the tasks that went on from it.
+static void tell(const struct task *task)
 {
+    count_outcome(task);
+    watch_settled(task->lane->runner->flow, task);
     for (const struct emit *emit = task->job.emits; emit; emit = emit->next)
         if (emit->settled && step_onward_of(emit->topic)->onward == ONWARD_APPLY)
             metric_add(M_EVENTS_HANDLED, step_onward_of(emit->topic)->name, 1);
-    for (const struct task *next = task->onward; next; next = next->beside) {
-        count_outcome(next);
-        count_onward(next);
-    }
+    for (const struct task *next = task->onward; next; next = next->beside)
+        tell(next);
 }
 
 static int64_t work_of(const struct task *task)
@@ -295,10 +295,8 @@ void runner_settled(struct task *task, const struct error *err)
 {
     struct runner *r = task->lane->runner;
     if (!err) {
-        count_outcome(task);
-        count_onward(task);
+        tell(task);
         count_cost(r->flow, task);
-        watch_settled(r->flow, task);
     }
     pthread_mutex_lock(&r->lock);
     bool retry = !err && put_off(task);

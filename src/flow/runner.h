@@ -11,6 +11,7 @@ struct runner;
 struct runner_config {
     int cpu_workers, io_workers;
     size_t queue_events, queue_bytes; // that each step holds in memory at most
+    bool by_log;                      // every event takes its way by the log: for tests that look in between
 };
 
 struct runner_step_health {

@@ -30,8 +30,7 @@ const char *event_next_id(struct arena *arena, const char *tenant, const char *i
                           const char *salt)
 {
     char next[ID_MAX];
-    id_derive("evt", arena_printf(arena, "%s/%s/%s/%s", tenant, id, event_topic_name(topic), salt), id,
-              next);
+    id_derive("evt", arena_printf(arena, "%s/%s/%s/%s", tenant, id, event_topic_name(topic), salt), id, next);
     return arena_strdup(arena, next);
 }
 

@@ -88,6 +88,7 @@ static void test_an_upload_comes_back_as_it_was(void **state)
 static struct rig *stuck_before_index(int count, char ids[][ID_MAX])
 {
     struct rig *rig = rig_new("index.upsert:UNAVAILABLE@1+");
+    rig->config.by_log = true;
     upload_some(rig, count, ids);
     rig_start(rig);
     wait_for(rig_count(rig, TOPIC_VECTORS_INDEXING) == (size_t)count && rig_paused(rig, STEP_INDEX));
@@ -154,6 +155,7 @@ static void test_g2_completions_that_were_lost_come_again(void **state)
 {
     char ids[1][ID_MAX];
     struct rig *rig = rig_new("meta.media_update:UNAVAILABLE@2+"); // the first is prepare's
+    rig->config.by_log = true;
     upload_some(rig, 1, ids);
     rig_start(rig);
     wait_for(rig_count(rig, TOPIC_PROCESSING_COMPLETED) == 1 && rig_paused(rig, STEP_STATUS));
@@ -175,6 +177,7 @@ static void test_g2_failures_that_were_lost_come_again(void **state)
 {
     char id[ID_MAX];
     struct rig *rig = rig_new("meta.media_update:UNAVAILABLE@2+");
+    rig->config.by_log = true;
     rig->fake.script = corrupt;
     rig_upload(rig, 1, NULL, id);
     rig_start(rig);
