@@ -52,6 +52,25 @@ void api_admin_models(struct http_request *req, void *ctx, void *sink)
     (void)sink;
     json_t *body = NULL;
     struct error err = {0};
-    int rc = admin_models(((struct api *)ctx)->flow, &body, &err);
+    const char *tenant = http_query(req, "tenantId");
+    int rc = admin_models(((struct api *)ctx)->flow, tenant && *tenant ? tenant : NULL, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_admin_model_use(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct flow *flow = ((struct api *)ctx)->flow;
+    struct error err = {0};
+    size_t len;
+    const char *text = http_body(req, &len);
+    _cleanup_json_ json_t *json = js_parse(text, len, &err);
+    const char *model = js_str(json, "model", NULL), *tenant = js_str(json, "tenantId", NULL);
+    json_t *body = NULL;
+    int rc = -1;
+    if (json && !model)
+        error_set(&err, ERR_INVALID, "The body must be {\"model\": \"...\"}, with \"tenantId\" for one tenant");
+    else if (json && (rc = flow_model_use(flow, tenant, model, &err)) == 0)
+        rc = admin_models(flow, tenant, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }

@@ -78,6 +78,7 @@ API_HANDLER(api_admin_replay);
 API_HANDLER(api_admin_tenants);
 API_HANDLER(api_admin_tenant_add);
 API_HANDLER(api_admin_models);
+API_HANDLER(api_admin_model_use);
 API_HANDLER(api_root);
 API_HANDLER(api_healthz);
 API_HANDLER(api_readyz);

@@ -11,6 +11,7 @@
 #include "backends/extractor/extractor_builtin.h"
 #include "backends/extractor/extractor_openvino.h"
 #include "backends/extractor/extractor_union.h"
+#include "backends/extractor/model_trial.h"
 #include "backends/extractor/worker_main.h"
 #include "backends/fault.h"
 #include "backends/index/index_flat.h"
@@ -48,11 +49,9 @@ void registry_set_worker(const char *program)
     worker_program = program;
 }
 
-// The built-in model is always there; beside it whatever the folder of models holds.
-static int open_extractors(const struct conf *conf, const char *cache, struct extractor *out, struct error *err)
+static struct openvino_config openvino_settings(const struct conf *conf, const char *cache)
 {
-    struct extractor parts[] = {{.ops = &extractor_builtin}, {.ops = &extractor_openvino}};
-    const struct openvino_config config = {
+    return (struct openvino_config){
         .models = conf->models_dir,
         .library = conf->openvino_dir,
         .cache = cache,
@@ -61,6 +60,20 @@ static int open_extractors(const struct conf *conf, const char *cache, struct ex
         .threads = (int)conf->models_threads,
         .streams = (int)conf->models_streams,
     };
+}
+
+int registry_try_model(const struct conf *conf, const char *folder, bool bench, struct extractor_trial *out,
+                       struct error *err)
+{
+    const struct openvino_config config = openvino_settings(conf, "");
+    return model_trial(&config, folder, bench, out, err);
+}
+
+// The built-in model is always there; beside it whatever the folder of models holds.
+static int open_extractors(const struct conf *conf, const char *cache, struct extractor *out, struct error *err)
+{
+    struct extractor parts[] = {{.ops = &extractor_builtin}, {.ops = &extractor_openvino}};
+    const struct openvino_config config = openvino_settings(conf, cache);
     if (extractor_builtin.open("", &parts[0].state, err) < 0)
         return -1;
     if (extractor_openvino_open(&config, &parts[1].state, err) < 0) {

@@ -31,6 +31,11 @@ int registry_open_log(const struct conf *conf, struct ports *out, struct error *
 
 void registry_close(struct ports *ports); // takes a zeroed one
 
+// Loads the model in a folder and runs it; with `bench` also measures how fast it is. ERR_CONFIG says what is wrong
+// with it, ERR_UNAVAILABLE what is missing to run it.
+int registry_try_model(const struct conf *conf, const char *folder, bool bench, struct extractor_trial *out,
+                       struct error *err);
+
 // The program that back ends start as `PROGRAM worker-extract` to run a model, which must call registry_worker then.
 // Until it is set (by main, before threads start) there are no models but the built-in one.
 void registry_set_worker(const char *program);

@@ -116,20 +116,6 @@ static int add_models(struct app *app, struct error *err)
     return 0;
 }
 
-// What `model.default` stands for.
-static const char *default_model(const struct app *app)
-{
-    static const char *const preferred[] = {"efficientnet-lite0", "builtin"};
-    const char *name = app->conf->model_default;
-    if (strcmp(name, "auto") != 0)
-        return name;
-    for (size_t p = 0; p < ARRAY_LEN(preferred); p++)
-        for (size_t i = 0; i < app->flow.model_count; i++)
-            if (strcmp(app->flow.models[i].model->name, preferred[p]) == 0)
-                return preferred[p];
-    return preferred[ARRAY_LEN(preferred) - 1];
-}
-
 static void settle_flow(struct app *app)
 {
     const struct conf *c = app->conf;
@@ -143,6 +129,7 @@ static void settle_flow(struct app *app)
         .limits = {.max_pixels = (uint64_t)c->image_max_pixels, .max_edge = (int)c->image_max_edge},
         .thumbnail_edge = (int)c->thumbnail_edge,
         .thumbnail_quality = (int)c->thumbnail_quality,
+        .model_default = c->model_default,
         .tenants_auto_create = c->tenants_auto_create,
         .disk_reserve = (uint64_t)c->disk_reserve,
         .pixel_cache = (size_t)c->pixel_cache,
@@ -161,10 +148,7 @@ static void settle_flow(struct app *app)
 static int open_flow(struct app *app, struct error *err)
 {
     settle_flow(app);
-    if (add_models(app, err) < 0)
-        return -1;
-    app->flow.settings.model_default = default_model(app);
-    if (flow_open(&app->flow, err) < 0)
+    if (add_models(app, err) < 0 || flow_open(&app->flow, err) < 0)
         return -1;
     app->flow_open = true;
     return admin_recreate_resume(&app->flow, err);

@@ -75,15 +75,20 @@ int admin_tenants(struct flow *f, json_t **out, struct error *err)
     return 0;
 }
 
-int admin_models(struct flow *f, json_t **out, struct error *err)
+int admin_models(struct flow *f, const char *tenant, json_t **out, struct error *err)
 {
-    (void)err;
+    const struct flow_model *otherwise;
+    if (flow_model_for(f, tenant, NULL, &otherwise, err) < 0)
+        return -1;
     json_t *list = json_array();
     for (size_t i = 0; i < f->model_count; i++) {
         const struct extractor_model *m = f->models[i].model;
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:b}", "name", m->name, "version", m->version, "dimension",
-                                              (json_int_t)m->dimension, "default",
-                                              strcmp(m->name, f->settings.model_default) == 0));
+        json_t *one = json_pack("{s:s,s:s,s:I,s:b}", "name", m->name, "version", m->version, "dimension",
+                                (json_int_t)m->dimension, "default", &f->models[i] == otherwise);
+        js_set_str(one, "precision", m->precision);
+        js_set_str(one, "licence", m->licence);
+        js_set_str(one, "source", m->source);
+        json_array_append_new(list, one);
     }
     *out = json_pack("{s:o}", "models", list);
     return 0;

@@ -75,7 +75,8 @@ static int emit_vector(struct flow *f, struct job *job, const float *vector, dou
     return job_emit(f, job, &next, err);
 }
 
-// Extracts jobs[0 … count), all ready and of one model.
+// Extracts jobs[0 … count), all ready and of one model. When that fails, each is tried by itself, so that nobody spends
+// an attempt on another's picture.
 static void extract_together(struct flow *f, struct job *const *jobs, size_t count)
 {
     const struct flow_model *model = ((struct extraction *)jobs[0]->state)->model;
@@ -90,6 +91,11 @@ static void extract_together(struct flow *f, struct job *const *jobs, size_t cou
     int rc = vectors
                  ? model->extractor->ops->extract(model->extractor->state, model->model, pictures, count, vectors, &why)
                  : -1;
+    if (rc < 0 && count > 1 && !why.outage) {
+        for (size_t i = 0; i < count; i++)
+            extract_together(f, jobs + i, 1);
+        return;
+    }
     double took_ms = (double)(clock_mono_us() - start) / 1000 / (double)count;
     for (size_t i = 0; i < count; i++) {
         if (rc < 0)

@@ -14,8 +14,7 @@ struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topi
 
 int flow_open(struct flow *f, struct error *err)
 {
-    const struct flow_model *model;
-    if (flow_model(f, NULL, &model, err) < 0)
+    if (flow_models_open(f, err) < 0)
         return -1;
     for (int t = 0; t < TOPIC_COUNT; t++) {
         enum event_topic topic = (enum event_topic)t;

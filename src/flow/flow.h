@@ -11,6 +11,7 @@
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   sweep.c     files that a kill left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
+//   models.c    which model is taken when none is named
 //   items.c     status, item, list, delete, files
 //   steps.def   the steps in ONE list, from which code, metrics and docs are made
 //   step.h      what a step is
@@ -50,7 +51,8 @@ struct flow_settings {
     uint64_t upload_max_bytes;
     struct probe_limits limits;
     int thumbnail_edge, thumbnail_quality;
-    const char *model_default;
+    const char *model_default; // "auto" before flow_open: the data directory's
+    bool model_fixed;          // the configuration names it; set by flow_open
     bool tenants_auto_create;
     uint64_t disk_reserve; // bytes that uploads leave free
     size_t pixel_cache;    // bytes
@@ -91,10 +93,18 @@ void flow_close(struct flow *f); // the caller closes the ports afterwards
 // What the catalogue says of a topic.
 struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic);
 
-// --- Names (names.c)
+// --- Names (names.c) and default models (models.c)
 
 // ERR_MODEL_UNKNOWN lists the known ones. `name` NULL or "": the default model.
 int flow_model(const struct flow *f, const char *name, const struct flow_model **out, struct error *err);
+// As flow_model; without a name, the tenant's default (`tenant` NULL: everybody's). Reads records when there is no
+// name.
+int flow_model_for(struct flow *f, const char *tenant, const char *name, const struct flow_model **out,
+                   struct error *err);
+// From now on what is uploaded or searched without naming a model takes this one. Durable. ERR_MODEL_UNKNOWN,
+// ERR_TENANT_UNKNOWN; ERR_CONFLICT when the configuration says otherwise.
+int flow_model_use(struct flow *f, const char *tenant, const char *name, struct error *err);
+int flow_models_open(struct flow *f, struct error *err); // for flow_open
 // "tenant_acmecorp_builtin_vectors", in the arena.
 const char *flow_collection(struct arena *arena, const char *slug, const char *model);
 // Looks the tenant up: ERR_TENANT_UNKNOWN, ERR_INVALID_TENANT. `row` in the arena.

@@ -162,7 +162,7 @@ int search_run(struct flow *f, const struct search_query *query, struct arena *a
     struct search s = {.flow = f, .query = query, .arena = arena};
     struct meta_tenant tenant;
     if (check_query(f, query, err) < 0 || flow_tenant(f, arena, query->tenant, &tenant, err) < 0 ||
-        flow_model(f, query->model, &s.model, err) < 0)
+        flow_model_for(f, query->tenant, query->model, &s.model, err) < 0)
         return -1;
     s.collection = flow_collection(arena, tenant.slug, s.model->model->name);
     if (make_vector(&s, err) < 0)

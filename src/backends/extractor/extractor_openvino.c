@@ -12,25 +12,29 @@
 #include <sys/stat.h>
 
 #include "backends/extractor/batcher.h"
+#include "backends/extractor/extractor_builtin.h"
 #include "backends/extractor/model_spec.h"
 #include "backends/extractor/picture.h"
 #include "backends/extractor/worker.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
-enum { MODELS_MAX = 15, BATCH_MAX = 8, STREAMS = 2 };
+enum { MODELS_MAX = 15, STREAMS = 2, BATCH_MAX = OPENVINO_BATCH_MAX };
 
 struct loaded {
     struct model_spec spec;
     struct worker *worker;
     struct batcher *queue;
-    size_t picture; // bytes of a fitted one
+    size_t picture;                         // bytes of a fitted one
+    size_t network;                         // numbers that the network gives
+    const struct extractor_model *mixed_in; // the built-in model; NULL: none
 };
 
 struct openvino {
     struct loaded loaded[MODELS_MAX];
     struct extractor_model models[MODELS_MAX];
     size_t count;
+    void *builtin; // state of the built-in extractor
 };
 
 static uint8_t *pictures_of(void *model, int stream)
@@ -65,6 +69,14 @@ static bool same_collection(const char *a, const char *b)
     }
 }
 
+struct net_config openvino_net_config(const struct openvino_config *config)
+{
+    struct net_config net = {.threads = config->threads, .streams = config->streams, .batch_max = BATCH_MAX};
+    snprintf(net.library, sizeof net.library, "%s", config->library);
+    snprintf(net.cache, sizeof net.cache, "%s", config->cache);
+    return net;
+}
+
 static int begin_model(struct openvino *o, const char *folder, const struct openvino_config *config, struct error *err)
 {
     struct loaded *l = &o->loaded[o->count];
@@ -76,9 +88,7 @@ static int begin_model(struct openvino *o, const char *folder, const struct open
                              folder, o->loaded[i].spec.name);
     if (same_collection(l->spec.name, "builtin"))
         return error_set(err, ERR_CONFIG, "Model %s in %.150s has the name of the built-in one", l->spec.name, folder);
-    struct net_config net = {.threads = config->threads, .streams = config->streams, .batch_max = BATCH_MAX};
-    snprintf(net.library, sizeof net.library, "%s", config->library);
-    snprintf(net.cache, sizeof net.cache, "%s", config->cache);
+    const struct net_config net = openvino_net_config(config);
     if (worker_start(&l->spec, &net, config->program, &l->worker, err) < 0)
         return -1;
     o->count++;
@@ -144,23 +154,25 @@ static void end_all(struct openvino *o, const struct openvino_config *config)
     for (size_t i = 0; i < kept; i++) { // from here on none moves
         struct loaded *l = &o->loaded[i];
         make_queue(l, config);
+        l->network = worker_dimension(l->worker);
+        l->mixed_in = l->spec.mix_builtin > 0 ? extractor_builtin.models(o->builtin, &(size_t){0}) : NULL;
         o->models[i] = (struct extractor_model){
             .name = l->spec.name,
             .version = l->spec.version,
-            .dimension = worker_dimension(l->worker),
+            .dimension = l->network + (l->mixed_in ? l->mixed_in->dimension : 0),
             .input_edge = l->spec.width > l->spec.height ? l->spec.width : l->spec.height,
             .batch_max = BATCH_MAX,
+            .precision = model_precision_name(l->spec.precision),
+            .licence = *l->spec.licence ? l->spec.licence : NULL,
+            .source = *l->spec.source ? l->spec.source : NULL,
         };
     }
 }
 
-int extractor_openvino_open(const struct openvino_config *config, void **state, struct error *err)
+struct openvino_config openvino_config_whole(const struct openvino_config *config)
 {
-    struct openvino *o = calloc(1, sizeof *o);
-    if (!o)
-        return error_set(err, ERR_NO_MEMORY, "No memory for the models");
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct openvino_config all = {
+    return (struct openvino_config){
         .models = config->models ? config->models : "",
         .library = config->library ? config->library : "",
         .cache = config->cache ? config->cache : "",
@@ -169,9 +181,21 @@ int extractor_openvino_open(const struct openvino_config *config, void **state, 
         .threads = config->threads ? config->threads : (int)processors,
         .streams = config->streams ? config->streams : STREAMS,
     };
-    if (*all.models && *all.program) {
-        begin_all(o, &all);
-        end_all(o, &all);
+}
+
+int extractor_openvino_open(const struct openvino_config *config, void **state, struct error *err)
+{
+    struct openvino *o = calloc(1, sizeof *o);
+    if (!o)
+        return error_set(err, ERR_NO_MEMORY, "No memory for the models");
+    const struct openvino_config whole = openvino_config_whole(config);
+    if (extractor_builtin.open("", &o->builtin, err) < 0) {
+        free(o);
+        return -1;
+    }
+    if (*whole.models && *whole.program) {
+        begin_all(o, &whole);
+        end_all(o, &whole);
     }
     *state = o;
     return 0;
@@ -190,6 +214,7 @@ static void openvino_close(void *state)
         batcher_free(o->loaded[i].queue);
         worker_stop(o->loaded[i].worker);
     }
+    extractor_builtin.close(o->builtin);
     free(o);
 }
 
@@ -202,37 +227,66 @@ static const struct extractor_model *openvino_models(void *state, size_t *count)
 
 // --- Extracting
 
-// Brings a vector to length 1.
-static int finish(const struct loaded *l, float *vector, struct error *err)
+static double length_of(const float *vector, size_t count)
 {
-    size_t dimension = worker_dimension(l->worker);
     double sum = 0;
-    for (size_t i = 0; i < dimension; i++)
+    for (size_t i = 0; i < count; i++)
         sum += (double)vector[i] * vector[i];
-    if (!isfinite(sum) || sum < 1e-12)
+    return sqrt(sum);
+}
+
+static void scale(float *vector, size_t count, double by)
+{
+    for (size_t i = 0; i < count; i++)
+        vector[i] *= (float)by;
+}
+
+// Brings what the network gave to length 1.
+static int normalise(const struct loaded *l, float *vector, struct error *err)
+{
+    double length = length_of(vector, l->network);
+    if (!isfinite(length) || length < 1e-6)
         return error_set(err, ERR_EXTRACTION_FAILED, "Model %s gave a vector that is %s, which cannot be indexed",
-                         l->spec.name, isfinite(sum) ? "zero" : "no numbers");
-    float scale = (float)(1 / sqrt(sum));
-    for (size_t i = 0; i < dimension; i++)
-        vector[i] *= scale;
+                         l->spec.name, isfinite(length) ? "zero" : "no numbers");
+    scale(vector, l->network, 1 / length);
     return 0;
 }
 
-static int extract(struct loaded *l, const struct pixels *pictures, size_t count, float *vectors, struct error *err)
+// The whole vector of one picture: the network's numbers, and the descriptor's behind them when it is mixed in.
+static int finish(const struct openvino *o, const struct loaded *l, const struct pixels *picture, const float *made,
+                  float *vector, struct error *err)
 {
-    size_t dimension = worker_dimension(l->worker);
+    memcpy(vector, made, l->network * sizeof *made);
+    if (normalise(l, vector, err) < 0)
+        return -1;
+    if (!l->mixed_in)
+        return 0;
+    if (extractor_builtin.extract(o->builtin, l->mixed_in, picture, 1, vector + l->network, err) < 0)
+        return -1;
+    double whole = sqrt(1 + (double)l->spec.mix_builtin * l->spec.mix_builtin);
+    scale(vector, l->network, 1 / whole);
+    scale(vector + l->network, l->mixed_in->dimension, l->spec.mix_builtin / whole);
+    return 0;
+}
+
+static int extract(const struct openvino *o, size_t which, const struct pixels *pictures, size_t count, float *vectors,
+                   struct error *err)
+{
+    const struct loaded *l = &o->loaded[which];
+    size_t dimension = o->models[which].dimension;
     _cleanup_free_ uint8_t *fitted = malloc(count * l->picture);
-    _cleanup_free_ float *made = malloc(count * dimension * sizeof *made);
-    if (!fitted || !made)
+    _cleanup_free_ float *made = malloc(count * l->network * sizeof *made);
+    _cleanup_free_ float *whole = malloc(count * dimension * sizeof *whole);
+    if (!fitted || !made || !whole)
         return error_set(err, ERR_NO_MEMORY, "No memory for %zu pictures", count);
     for (size_t i = 0; i < count; i++)
         picture_fit(&pictures[i], &l->spec, fitted + i * l->picture);
     if (batcher_run(l->queue, fitted, count, made, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++)
-        if (finish(l, made + i * dimension, err) < 0)
+        if (finish(o, l, &pictures[i], made + i * l->network, whole + i * dimension, err) < 0)
             return -1;
-    memcpy(vectors, made, count * dimension * sizeof *made);
+    memcpy(vectors, whole, count * dimension * sizeof *whole);
     return 0;
 }
 
@@ -248,7 +302,7 @@ static int openvino_extract(void *state, const struct extractor_model *model, co
     for (size_t i = 0; i < count; i++)
         if (!pictures[i].data || pictures[i].width < 1 || pictures[i].height < 1)
             return error_set(err, ERR_EXTRACTION_FAILED, "Picture %zu of the batch has no pixels", i);
-    return count ? extract(&o->loaded[which], pictures, count, vectors, err) : 0;
+    return count ? extract(o, which, pictures, count, vectors, err) : 0;
 }
 
 const struct extractor_ops extractor_openvino = {

@@ -3,6 +3,7 @@
 #ifndef DEEPLENS_BACKENDS_EXTRACTOR_OPENVINO_H
 #define DEEPLENS_BACKENDS_EXTRACTOR_OPENVINO_H
 
+#include "backends/extractor/net.h"
 #include "ports/extractor.h"
 
 struct openvino_config {   // strings are borrowed until open returns; NULL is ""
@@ -18,6 +19,11 @@ struct openvino_config {   // strings are borrowed until open returns; NULL is "
 // Offers every model in the folder that can be used; what cannot is logged with the reason. A folder that is not there
 // holds none. `open` of the table offers none.
 int extractor_openvino_open(const struct openvino_config *config, void **state, struct error *err);
+
+// The same with what was left out filled in.
+struct openvino_config openvino_config_whole(const struct openvino_config *config);
+struct net_config openvino_net_config(const struct openvino_config *whole);
+enum { OPENVINO_BATCH_MAX = 8 };
 
 extern const struct extractor_ops extractor_openvino;
 

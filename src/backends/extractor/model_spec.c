@@ -110,6 +110,8 @@ static int check(const struct model_spec *s, struct error *err)
         return refuse(s, err, "its input must be 1 to 2048 pixels wide and high");
     if (s->fit == FIT_CROP && (s->resize < s->width || s->resize < s->height || s->resize > 2 * MODEL_EDGE_MAX))
         return refuse(s, err, "`resize` must be at least what is cropped from it, and at most 4096");
+    if (!(s->mix_builtin >= 0 && s->mix_builtin <= 10))
+        return refuse(s, err, "`mix.builtin` must be from 0 to 10");
     for (int i = 0; i < 3; i++)
         if (s->std[i] <= 0)
             return refuse(s, err, "`std` must be above 0");
@@ -170,6 +172,7 @@ static int read_own(struct model_spec *s, const json_t *description, const char 
     if (dimension < 0 || dimension > MODEL_DIMENSION_MAX)
         return refuse(s, err, "`dimension` must be 1 to 65536");
     s->dimension = (size_t)dimension;
+    s->mix_builtin = (float)js_num(js_obj(description, "mix"), "builtin", 0);
     copy_text(s->output, sizeof s->output, js_str(description, "output", ""));
     copy_text(s->licence, sizeof s->licence, js_str(description, "licence", ""));
     copy_text(s->source, sizeof s->source, js_str(description, "source", ""));

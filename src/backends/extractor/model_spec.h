@@ -29,7 +29,9 @@ struct model_spec {
     char output[MODEL_NAME_MAX]; // "" for the first one
     char licence[128], source[256];
     enum model_precision precision;
-    size_t dimension; // 0: as the model says
+    size_t dimension;  // of the network's output; 0: as the model says
+    float mix_builtin; // the length that the built-in descriptor's numbers have beside the network's, which have 1; 0:
+                       // none
     int width, height;
     int resize; // for FIT_CROP: the shorter edge before the crop
     enum model_fit fit;

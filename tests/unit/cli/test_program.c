@@ -474,7 +474,7 @@ static void administration_is_shown(void **state)
         {{"dlq", "replay", "0-1"}, "goes to t again, as evt_1"},
         {{"tenants", "list"}, "default"},
         {{"tenants", "add", "shop"}, "Added tenant shop"},
-        {{"models", "list"}, "builtin  1              512  yes"},
+        {{"models", "list"}, "builtin  1        -                512  yes"},
         {{"doctor"}, "ok    ledger"},
         {{"doctor", "--json"}, "\"ok\":true"},
     };

@@ -43,7 +43,7 @@ static void test_models(void **state)
 {
     struct rig *rig = *state;
     _cleanup_json_ json_t *json = NULL;
-    must(admin_models(&rig->flow, &json, err));
+    must(admin_models(&rig->flow, NULL, &json, err));
     const json_t *list = js_arr(json, "models");
     assert_int_equal(json_array_size(list), 2);
     assert_string_equal(js_str(json_array_get(list, 1), "name", ""), "second");
