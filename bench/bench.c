@@ -31,12 +31,23 @@ static void remove_own(void)
     bench_remove(own_dir);
 }
 
+static bool parse(struct bench *b, int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--short") == 0)
+            b->brief = true;
+        else if (strcmp(argv[i], "--model") == 0 && i + 1 < argc)
+            b->model = argv[++i];
+        else
+            return false;
+    return argc >= 2;
+}
+
 void bench_open(struct bench *b, const char *name, int argc, char **argv)
 {
-    *b = (struct bench){.name = name, .build = argv[1]};
-    b->brief = argc == 3 && strcmp(argv[2], "--short") == 0;
-    if (argc < 2 || argc > 3 || (argc == 3 && !b->brief)) {
-        fprintf(stderr, "usage: %s BUILD [--short]\n", name);
+    *b = (struct bench){.name = name, .build = argv[1], .model = "builtin"};
+    if (!parse(b, argc, argv)) {
+        fprintf(stderr, "usage: %s BUILD [--short] [--model NAME]\n", name);
         exit(2);
     }
     if (snprintf(b->dir, sizeof b->dir, "%s/bench/tmp-%s-XXXXXX", b->build, name) >= (int)sizeof b->dir ||

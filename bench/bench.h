@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every benchmark stands on: its arguments, a folder of its own, figures, and what to make of many measurements.
 //
-// A benchmark is a program `NAME BUILD [--short]`. It prints one line of JSON for each figure to stdout, what it is
-// doing to stderr, and fails (exit 1) only when it could not measure. A goal that is not met is a fact, not an error.
+// A benchmark is a program `NAME BUILD [--short] [--model NAME]`. It prints one line of JSON for each figure to stdout,
+// what it is doing to stderr, and fails (exit 1) only when it could not measure. A goal that is not met is a fact, not
+// an error.
 #ifndef DEEPLENS_BENCH_BENCH_H
 #define DEEPLENS_BENCH_BENCH_H
 
@@ -17,6 +18,7 @@ struct bench {
     const char *name;
     const char *build; // the build folder: where the programs are
     bool brief;        // a smoke run: everything is done, little of it
+    const char *model; // "builtin", or one of the usual folder (`make models`), which servers then take, too
     char dir[4096];    // on the build folder's disk; removed at exit
 };
 

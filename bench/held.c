@@ -2,6 +2,7 @@
 // The server with its pipeline held: it accepts, and works on nothing. `held serve [options]`, as `deeplens serve`.
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "cli/app.h"
@@ -13,6 +14,9 @@ int main(int argc, char **argv)
     struct app *app;
     sigset_t signals;
     int number;
+    if (argc == 2 && strcmp(argv[1], "worker-extract") == 0)
+        return app_worker();
+    app_set_worker("/proc/self/exe");
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);

@@ -206,7 +206,7 @@ int main(int argc, char **argv)
     struct photo photos[ARRAY_LEN(kinds)];
     char data[4096];
     bench_open(&b, "idle", argc, argv);
-    work_open(&work);
+    work_open(&b, &work);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         photos_make(kinds[i].width, kinds[i].height, kinds[i].bytes, &photos[i], 1);
     server_start_on(&b, SERVER_DEEPLENS, bench_fresh(&b, data), &server);

@@ -144,7 +144,7 @@ int main(int argc, char **argv)
     struct bench b;
     struct work work;
     bench_open(&b, "pipeline", argc, argv);
-    work_open(&work);
+    work_open(&b, &work);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct photo photos[PHOTOS];
         photos_make(kinds[i].width, kinds[i].height, kinds[i].bytes, photos, PHOTOS);

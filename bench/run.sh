@@ -20,7 +20,7 @@ main() { # a function, so that the shell has read all of it before it begins
     build=$(cd "$1" && pwd) || exit 1
     shift
     all="acks pipeline idle log nodelay index"
-    [ -n "$short" ] || all="$all quality" # needs photos, and two minutes
+    [ -n "$short" ] || all="$all models quality" # need `make models`, photos and minutes
     for name in "$@"; do
         case " $all " in
         *" $name "*) ;;

@@ -20,7 +20,9 @@ static void become(const struct bench *b, const char *program, const char *const
         _exit(127);
     for (size_t i = 0; i < ARGS_MAX && args[i]; i++)
         argv[i + 1] = (char *)args[i];
-    setenv("DEEPLENS_MODELS_DIR", "/nonexistent", 0); // the built-in model, unless told otherwise
+    if (strcmp(b->model, "builtin") == 0)
+        setenv("DEEPLENS_MODELS_DIR", "/nonexistent", 1);
+    setenv("DEEPLENS_MODEL_DEFAULT", b->model, 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (dup2(out, STDOUT_FILENO) >= 0)
         execv(path, argv);

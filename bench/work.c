@@ -3,29 +3,54 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/extractor/extractor_builtin.h"
+#include "backends/extractor/extractor_openvino.h"
 #include "bench.h"
 #include "conf/conf.h"
 #include "media/image.h"
 
 enum { THREADS_MAX = 256, DIMENSION_MAX = 4096 };
 
-void work_open(struct work *w)
+const struct extractor_model *work_find_model(const struct extractor *x, const char *name)
+{
+    size_t count;
+    const struct extractor_model *models = x->ops->models(x->state, &count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(models[i].name, name) == 0)
+            return &models[i];
+    return NULL;
+}
+
+static void open_extractor(const struct bench *b, const struct conf *conf, struct extractor *x)
+{
+    struct error err = {0};
+    char program[4200];
+    snprintf(program, sizeof program, "%s/deeplens", b->build);
+    const struct openvino_config config = {
+        .models = conf->models_dir, .library = conf->openvino_dir, .program = program};
+    bool builtin = strcmp(b->model, "builtin") == 0;
+    x->ops = builtin ? &extractor_builtin : &extractor_openvino;
+    bench_check(builtin ? x->ops->open("", &x->state, &err) : extractor_openvino_open(&config, &x->state, &err), &err);
+}
+
+void work_open(const struct bench *b, struct work *w)
 {
     struct conf conf;
     struct error err = {0};
-    size_t count;
     conf_init(&conf);
-    *w = (struct work){.extractor.ops = &extractor_builtin,
-                       .edge = (int)conf.thumbnail_edge,
+    *w = (struct work){.edge = (int)conf.thumbnail_edge,
                        .quality = (int)conf.thumbnail_quality,
                        .max_pixels = (uint64_t)conf.image_max_pixels};
-    conf_free(&conf);
     bench_check(image_init(&err), &err);
-    bench_check(w->extractor.ops->open("", &w->extractor.state, &err), &err);
-    w->model = w->extractor.ops->models(w->extractor.state, &count);
+    open_extractor(b, &conf, &w->extractor);
+    conf_free(&conf);
+    w->model = work_find_model(&w->extractor, b->model);
+    if (!w->model)
+        bench_fail("there is no model %s; `make models` gets those that DeepLens comes with", b->model);
     if (w->model->dimension > DIMENSION_MAX)
         bench_fail("the model has more than %d dimensions", DIMENSION_MAX);
 }

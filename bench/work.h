@@ -3,6 +3,7 @@
 #ifndef DEEPLENS_BENCH_WORK_H
 #define DEEPLENS_BENCH_WORK_H
 
+#include "bench.h"
 #include "photo.h"
 #include "ports/extractor.h"
 
@@ -13,7 +14,8 @@ struct work {
     uint64_t max_pixels; // likewise
 };
 
-void work_open(struct work *w);
+void work_open(const struct bench *b, struct work *w);                                      // with b's model
+const struct extractor_model *work_find_model(const struct extractor *x, const char *name); // NULL when it is not there
 void work_close(struct work *w);
 // Decode, thumbnail if wanted, extract: one picture, on this thread.
 void work_once(const struct work *w, const struct photo *photo, bool thumbnail);

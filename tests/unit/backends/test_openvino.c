@@ -69,7 +69,8 @@ static int fake_worker(void)
     if (recv(WORKER_CONTROL, &order, sizeof order, 0) != sizeof order)
         return 1;
     for (int i = 0; i < STREAMS; i++)
-        pthread_create(&thread, NULL, fake_stream, &order);
+        if (pthread_create(&thread, NULL, fake_stream, &order) == 0)
+            pthread_detach(thread);
     send(WORKER_CONTROL, &report, sizeof report, MSG_NOSIGNAL);
     recv(WORKER_CONTROL, &order, 1, 0);
     _exit(0);
