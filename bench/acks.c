@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Durable acks a second, as a share of what a bare libmicrohttpd program takes that syncs nothing: each size of body
-// and number of connections, the two in turn, the median of the pairs. And how long a client waits for its ack.
+// Durable acks a second, as a share of what a bare libmicrohttpd program takes that syncs nothing (and of one that
+// syncs file and folder, and keeps no records): each size of body and number of connections, all in turn, the median of
+// the ratios. And how long a client waits for its ack.
 #include <stdio.h>
 
 #include "http/http_int.h"
@@ -43,40 +44,51 @@ static double measure(const struct bench *b, const char *address, const struct p
     return result.per_second;
 }
 
-// One size, one number of connections: pairs of rounds against both.
+// One size, one number of connections: rounds against each.
 static void compare(struct bench *b, const struct size *size, const struct photo *photos, int clients)
 {
-    struct server ours, bare;
-    struct series ratios = {0}, rates = {0}, bare_rates = {0}, latency = {0};
-    char data[4096], files[4096], name[64];
+    struct server ours, bare, synced;
+    struct series ratios = {0}, rates = {0}, bare_rates = {0}, synced_ratios = {0}, synced_rates = {0}, latency = {0};
+    char data[4096], files[4096], synced_files[4096], name[64];
     server_start_on(b, SERVER_HELD, bench_fresh(b, data), &ours);
     server_start(b, SERVER_BARE, (const char *[]){bench_fresh(b, files), "2", NULL}, &bare);
+    server_start(b, SERVER_BARE, (const char *[]){bench_fresh(b, synced_files), "synced", NULL}, &synced);
     int rounds = b->brief ? 1 : 5;
     size_t uploads = b->brief ? (size_t)clients : size->uploads;
     for (int i = 0; i < rounds; i++) {
         double rate = measure(b, ours.address, photos, clients, uploads, &latency);
         double bare_rate = measure(b, bare.address, photos, clients, uploads, NULL);
+        double synced_rate = measure(b, synced.address, photos, clients, uploads, NULL);
         series_add(&rates, rate);
+        series_add(&synced_rates, synced_rate);
+        series_add(&synced_ratios, synced_rate > 0 ? rate / synced_rate : 0);
         series_add(&bare_rates, bare_rate);
         series_add(&ratios, bare_rate > 0 ? rate / bare_rate : 0);
     }
     server_stop(&ours);
     server_stop(&bare);
+    server_stop(&synced);
     bench_remove(data);
     bench_remove(files);
+    bench_remove(synced_files);
     double all = (double)uploads * rounds;
 #define NAME(what) (snprintf(name, sizeof name, what "_%s_%d_clients", size->name, clients), name)
     bench_at_least(b, NAME("acks_vs_bare"), series_quantile(&ratios, 0.5), 0.9);
+    bench_fact(b, NAME("acks_vs_bare_synced"), series_quantile(&synced_ratios, 0.5));
     bench_fact(b, NAME("acks_per_s"), series_quantile(&rates, 0.5));
     bench_fact(b, NAME("bare_per_s"), series_quantile(&bare_rates, 0.5));
+    bench_fact(b, NAME("bare_synced_per_s"), series_quantile(&synced_rates, 0.5));
     bench_fact(b, NAME("cpu_us_per_ack"), ours.cpu / all * 1e6);
     bench_fact(b, NAME("bare_cpu_us_per_ack"), bare.cpu / all * 1e6);
+    bench_fact(b, NAME("bare_synced_cpu_us_per_ack"), synced.cpu / all * 1e6);
     bench_fact(b, NAME("ack_p50_ms"), series_quantile(&latency, 0.5));
     bench_fact(b, NAME("ack_p99_ms"), series_quantile(&latency, 0.99));
 #undef NAME
     series_free(&ratios);
     series_free(&rates);
     series_free(&bare_rates);
+    series_free(&synced_ratios);
+    series_free(&synced_rates);
     series_free(&latency);
 }
 

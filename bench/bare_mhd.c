@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The peer of the acks: what libmicrohttpd alone can do. Takes any POST, writes the body under its final name as it
-// comes, unsynced, looks at nothing, and gives the same answer as the server. `bare_mhd FOLDER THREADS`.
+// comes, looks at nothing, and gives the same answer as the server. `bare_mhd FOLDER THREADS`: unsynced, THREADS of
+// them poll. `bare_mhd FOLDER synced`: file and folder are synced before the answer, in a thread for each connection,
+// so that the file system can join what is synced at the same time.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,6 +22,7 @@ struct bare_upload {
 };
 
 static int folder;
+static bool synced;
 static _Atomic unsigned uploads;
 
 static enum MHD_Result answer(struct MHD_Connection *conn, unsigned number)
@@ -60,7 +63,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
         return *context ? MHD_YES : MHD_NO;
     }
     if (*size == 0)
-        return answer(conn, u->number);
+        return synced && (fsync(u->fd) < 0 || fsync(folder) < 0) ? MHD_NO : answer(conn, u->number);
     if (write(u->fd, data, *size) != (ssize_t)*size)
         return MHD_NO;
     *size = 0;
@@ -87,15 +90,18 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     folder = argc == 3 ? open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (folder < 0) {
-        fprintf(stderr, "usage: bare_mhd FOLDER THREADS\n");
+        fprintf(stderr, "usage: bare_mhd FOLDER THREADS|synced\n");
         return 2;
     }
+    synced = strcmp(argv[2], "synced") == 0;
     struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct MHD_OptionItem threads[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)strtoul(argv[2], NULL, 10), NULL},
+                                       {MHD_OPTION_END, 0, NULL}};
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, &loopback,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)strtoul(argv[2], NULL, 10), MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
+        synced ? MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION : MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL,
+        NULL, on_request, NULL, MHD_OPTION_SOCK_ADDR, &loopback, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        NULL, MHD_OPTION_END);
+        NULL, MHD_OPTION_ARRAY, synced ? threads + 1 : threads, MHD_OPTION_END);
     if (!daemon) {
         fprintf(stderr, "bare_mhd: cannot start\n");
         return 1;
