@@ -33,7 +33,7 @@ struct fs_member {
     bool in_place; // stage 3 was passed, well or not
     bool failed;
     struct error error;
-    bool leads; // set before `wake` when the lead was handed over, with the group still to be committed
+    bool leads; // written before it is queued, and before `wake` by who hands the lead over
     sem_t wake;
 };
 
@@ -185,7 +185,7 @@ static void hand_over(struct fs_group *g)
     pthread_mutex_unlock(&g->lock);
     if (!next)
         return;
-    next->leads = true;
+    next->leads = true; // its thread sleeps until it is woken
     sem_post(&next->wake);
 }
 
@@ -201,14 +201,14 @@ static void lead(struct fs_group *g, const struct fs_member *leader)
             sem_post(&b.members[i]->wake);
 }
 
-// Queues `m`; true when its thread is to lead, at once.
+// Queues `m`; true when its thread is to lead, at once. Otherwise `m` is the leader's until it is woken.
 static bool enqueue(struct fs_group *g, struct fs_member *m)
 {
     pthread_mutex_lock(&g->lock);
+    bool leads = m->leads = !g->led;
+    g->led = true;
     *g->tail = m;
     g->tail = &m->next;
-    bool leads = !g->led;
-    g->led = true;
     pthread_mutex_unlock(&g->lock);
     return leads;
 }
@@ -216,9 +216,9 @@ static bool enqueue(struct fs_group *g, struct fs_member *m)
 static void join(struct fs_group *g, struct fs_member *m)
 {
     sem_init(&m->wake, 0, 0);
-    m->leads = enqueue(g, m);
-    while (!m->leads && sem_wait(&m->wake) < 0) // EINTR
-        ;
+    if (!enqueue(g, m))
+        while (sem_wait(&m->wake) < 0) // EINTR
+            ;
     if (m->leads)
         lead(g, m);
     sem_destroy(&m->wake);
