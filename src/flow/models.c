@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "flow/admin.h"
 #include "flow/flow.h"
 
 #define SETTING "model.default"

@@ -204,23 +204,25 @@ static int replace(struct worker *w, char how[64], int patience_ms, struct error
     return launch(w, err) < 0 || worker_ready(w, err) < 0 ? -1 : 0;
 }
 
-// Once more, with nothing else in flight: what kills the worker now has done it alone.
+// Once more, with nothing else in flight, on a worker that nobody else has killed yet: what kills it now has done it
+// alone.
 static int run_alone(struct worker *w, int stream, size_t count, unsigned generation, struct error *err)
 {
     char how[64] = "died";
-    int rc = -1;
+    enum outcome outcome = DIED;
     pthread_rwlock_wrlock(&w->alive);
-    if (w->generation != generation || replace(w, how, 1000, err) == 0) {
-        enum outcome outcome = ask(w, stream, count, err);
-        rc = outcome == DONE ? 0 : -1;
-        if (outcome == DIED || outcome == TIMED_OUT) {
-            struct error again = {0};
-            (void)replace(w, how, outcome == DIED ? 1000 : 0, &again); // should that fail, the next call tries again
-            error_set(err, ERR_EXTRACTION_FAILED, "The process that runs model %s %s at work on it", name_of(w), how);
-        }
+    if (w->generation != generation) // another caller replaced it; a third may have killed that one, too
+        outcome = ask(w, stream, count, err);
+    int rc = outcome == DIED ? replace(w, how, 1000, err) : 0;
+    if (rc == 0 && outcome == DIED)
+        outcome = ask(w, stream, count, err);
+    if (rc == 0 && (outcome == DIED || outcome == TIMED_OUT)) {
+        struct error again = {0};
+        (void)replace(w, how, outcome == DIED ? 1000 : 0, &again); // should that fail, the next call tries again
+        error_set(err, ERR_EXTRACTION_FAILED, "The process that runs model %s %s at work on it", name_of(w), how);
     }
     pthread_rwlock_unlock(&w->alive);
-    return rc;
+    return rc == 0 && outcome == DONE ? 0 : -1;
 }
 
 static int replace_stuck(struct worker *w, unsigned generation, struct error *err)
