@@ -4,6 +4,7 @@
 
 #include "api/api_int.h"
 #include "api/openapi.h"
+#include "flow/relay.h"
 #include "obs/metrics.h"
 
 void api_healthz(struct http_request *req, void *ctx, void *sink)
@@ -66,6 +67,8 @@ void api_readyz(struct http_request *req, void *ctx, void *sink)
     if (rc == 0 && space < api->flow->settings.disk_reserve)
         rc = error_set(&err, ERR_DISK_FULL, "the disk is nearly full");
     ok &= check(checks, "disk", rc, &err);
+    if (api->flow->relay)
+        ok &= check(checks, "outbox", relay_health(api->flow->relay, NULL, &err), &err);
     if (api->runner)
         ok &= check_steps(api->runner, checks);
     if (api->draining)

@@ -8,6 +8,7 @@
 
 #include "backends/blob/blob_fs.h"
 #include "backends/eventlog/eventlog_embedded.h"
+#include "backends/eventlog/eventlog_kafka.h"
 #include "backends/extractor/extractor_builtin.h"
 #include "backends/extractor/extractor_openvino.h"
 #include "backends/extractor/extractor_union.h"
@@ -18,10 +19,11 @@
 #include "backends/meta/meta_sqlite.h"
 #include "backends/trace.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 
 static const struct meta_ops *const metas[] = {&meta_sqlite, NULL};
 static const struct blob_ops *const blobs[] = {&blob_fs, NULL};
-static const struct elog_ops *const eventlogs[] = {&elog_embedded, NULL};
+static const struct elog_ops *const eventlogs[] = {&elog_embedded, &elog_kafka, NULL};
 static const struct index_ops *const indexes[] = {&index_flat, NULL};
 
 // Finds a table by name; the options' choices name no other.
@@ -84,12 +86,47 @@ static int open_extractors(const struct conf *conf, const char *cache, struct ex
     return 0;
 }
 
+// A name that is the same after a restart and nobody else's: the data directory is served by one process. Who has none
+// joins no group.
+static char *kafka_instance(const struct conf *conf, const char *db)
+{
+    char host[256] = "", hash[HASH_HEX], *name = NULL;
+    if (!db || strcmp(conf->kafka_instance, "none") == 0)
+        return strdup("");
+    if (strcmp(conf->kafka_instance, "auto") != 0)
+        return strdup(conf->kafka_instance);
+    _cleanup_free_ char *path = realpath(db, NULL);
+    struct hash_state state;
+    gethostname(host, sizeof host - 1);
+    hash_init(&state);
+    hash_update(&state, host, strlen(host) + 1);
+    hash_update(&state, path ? path : db, strlen(path ? path : db));
+    hash_final(&state, hash);
+    return asprintf(&name, "deeplens-%.16s", hash) < 0 ? NULL : name;
+}
+
+static char *log_location(const struct conf *conf, const char *db)
+{
+    char *text = NULL;
+    if (strcmp(conf->eventlog_backend, "kafka") != 0)
+        return db ? strdup(db) : NULL;
+    _cleanup_free_ char *instance = kafka_instance(conf, db);
+    if (!instance || asprintf(&text,
+                              "bootstrap.servers=%s\nclient.id=%s\ndeeplens.instance=%s\n"
+                              "deeplens.replication=%d\n%s",
+                              conf->kafka_brokers, conf->kafka_client_id, instance, (int)conf->kafka_replication,
+                              conf->kafka_properties) < 0)
+        abort();
+    return text;
+}
+
 // `db`: where a log that lives in the records finds them.
 static int open_log(const struct conf *conf, const char *db, struct ports *p, struct error *err)
 {
     if (CHOOSE(eventlogs, conf->eventlog_backend, p->log.ops, err) < 0)
         return -1;
-    return p->log.ops->open(db, &p->meta, &p->log.state, err);
+    _cleanup_free_ char *location = log_location(conf, db);
+    return p->log.ops->open(location, &p->meta, &p->log.state, err);
 }
 
 static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)

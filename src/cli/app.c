@@ -16,6 +16,7 @@
 #include "base/js.h"
 #include "base/log.h"
 #include "flow/admin.h"
+#include "flow/relay.h"
 #include "flow/watch.h"
 #include "media/image.h"
 #include "obs/alert.h"
@@ -139,6 +140,7 @@ static void settle_flow(struct app *app)
         .search_k = (size_t)c->search_k,
         .search_max_k = (size_t)c->search_max_k,
         .log_retention_bytes = c->log_retention_bytes,
+        .outbox_max = (uint64_t)c->outbox_max,
         .lag_limit = c->lag_alert,
         .lag_interval_ms = c->lag_interval,
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
@@ -195,6 +197,8 @@ static int start_runner(struct app *app, struct error *err)
         .queue_events = (size_t)c->queue_events,
         .queue_bytes = (size_t)c->queue_bytes,
     };
+    if (!(app->flow.log.ops->caps & ELOG_TRANSACTIONAL) && relay_start(&app->flow, &app->flow.relay, err) < 0)
+        return -1;
     return runner_start(&app->flow, &config, &app->runner, err);
 }
 
@@ -289,6 +293,7 @@ void app_close(struct app *app)
     watch_stop(app->watch);
     sweep_stop(app->sweep);
     runner_stop(app->runner);
+    relay_stop(app->flow.relay);
     alerts_stop(app->alerts);
     if (app->flow_open)
         flow_close(&app->flow);

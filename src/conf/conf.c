@@ -13,6 +13,7 @@
 
 const struct option conf_options[] = {
 #define SECTION(title) {.kind = OPT_SECTION, .name = title},
+#define PREFIX(field, name_, text_) {OPT_PREFIX, name_, offsetof(struct conf, field), .def = "", .text = text_},
 #define STRING(field, name_, def_, text_) {OPT_STRING, name_, offsetof(struct conf, field), .def = def_, .text = text_},
 #define CHOICE(field, name_, def_, choices_, text_)                                                                    \
     {OPT_CHOICE, name_, offsetof(struct conf, field), .def = def_, .choices = choices_, .text = text_},
@@ -25,6 +26,7 @@ const struct option conf_options[] = {
     {OPT_TIME, name_, offsetof(struct conf, field), NULL, def_, least_, most_, .text = text_},
 #include "conf/options.def"
 #undef SECTION
+#undef PREFIX
 #undef STRING
 #undef CHOICE
 #undef BOOL
@@ -70,9 +72,31 @@ static const struct unit *units_of(const struct option *o, size_t *count)
 const struct option *conf_option_find(const char *name)
 {
     for (size_t i = 0; i < conf_option_count; i++)
-        if (conf_options[i].kind != OPT_SECTION && strcmp(conf_options[i].name, name) == 0)
+        if (conf_options[i].kind > OPT_PREFIX && strcmp(conf_options[i].name, name) == 0)
             return &conf_options[i];
     return NULL;
+}
+
+const struct option *conf_prefix_find(const char *name)
+{
+    for (size_t i = 0; i < conf_option_count; i++) {
+        size_t len = strlen(conf_options[i].name);
+        if (conf_options[i].kind == OPT_PREFIX && strncmp(conf_options[i].name, name, len) == 0 && name[len])
+            return &conf_options[i];
+    }
+    return NULL;
+}
+
+int conf_prefix_set(struct conf *c, const struct option *o, const char *name, const char *value, struct error *err)
+{
+    char **field = (char **)((char *)c + o->offset), *all = NULL;
+    if (strchr(value, '\n'))
+        return error_set(err, ERR_CONFIG, "%.64s takes one line", name);
+    if (asprintf(&all, "%s%s=%s\n", *field, name + strlen(o->name), value) < 0)
+        return error_set(err, ERR_NO_MEMORY, "Out of memory");
+    free(*field);
+    *field = all;
+    return 0;
 }
 
 const char *conf_number_text(const struct option *o, int64_t value, char out[OPTION_NUMBER_TEXT])
@@ -250,6 +274,8 @@ int conf_set(struct conf *c, const char *name, const char *value, struct error *
     const struct option *o = conf_option_find(name);
     if (o)
         return conf_option_set(c, o, value, err);
+    if ((o = conf_prefix_find(name)))
+        return conf_prefix_set(c, o, name, value, err);
     const struct option *near = conf_option_nearest(name);
     return error_set(err, ERR_CONFIG, "There is no option \"%.64s\"%s%s%s", name, near ? "; did you mean \"" : "",
                      near ? near->name : "", near ? "\"?" : "");
@@ -261,7 +287,7 @@ void conf_init(struct conf *c)
     for (size_t i = 0; i < conf_option_count; i++) {
         const struct option *o = &conf_options[i];
         void *field = (char *)c + o->offset;
-        if (o->kind == OPT_STRING || o->kind == OPT_CHOICE)
+        if (o->kind == OPT_STRING || o->kind == OPT_CHOICE || o->kind == OPT_PREFIX)
             *(char **)field = string_value(o, o->def);
         else if (o->kind == OPT_BOOL)
             *(bool *)field = o->number;
@@ -275,7 +301,8 @@ void conf_free(struct conf *c)
     if (!c)
         return;
     for (size_t i = 0; i < conf_option_count; i++)
-        if (conf_options[i].kind == OPT_STRING || conf_options[i].kind == OPT_CHOICE)
+        if (conf_options[i].kind == OPT_STRING || conf_options[i].kind == OPT_CHOICE ||
+            conf_options[i].kind == OPT_PREFIX)
             free(*(char **)((char *)c + conf_options[i].offset));
     *c = (struct conf){0};
 }

@@ -12,6 +12,7 @@
 
 struct conf {
 #define SECTION(title)
+#define PREFIX(field, name, text) char *field; // lines "name=value"
 #define STRING(field, name, def, text) char *field;
 #define CHOICE(field, name, def, choices, text) char *field;
 #define BOOL(field, name, def, text) bool field;
@@ -20,6 +21,7 @@ struct conf {
 #define TIME(field, name, def, least, most, text) int64_t field;
 #include "conf/options.def"
 #undef SECTION
+#undef PREFIX
 #undef STRING
 #undef CHOICE
 #undef BOOL

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "conf/conf.h"
 
-enum option_kind { OPT_SECTION, OPT_STRING, OPT_CHOICE, OPT_BOOL, OPT_INT, OPT_SIZE, OPT_TIME };
+enum option_kind { OPT_SECTION, OPT_PREFIX, OPT_STRING, OPT_CHOICE, OPT_BOOL, OPT_INT, OPT_SIZE, OPT_TIME };
 
 struct option {
     enum option_kind kind;
@@ -25,7 +25,14 @@ extern const struct option conf_options[];
 extern const size_t conf_option_count;
 
 const struct option *conf_option_find(const char *name);
+// The prefix that a name with dots begins with; NULL when there is none. Names of options come before it.
+const struct option *conf_prefix_find(const char *name);
+int conf_prefix_set(struct conf *c, const struct option *o, const char *name, const char *value, struct error *err);
 int conf_option_set(struct conf *c, const struct option *o, const char *value, struct error *err);
+
+// Folds all spellings of a name into one: "--kafka-sasl-username", "DEEPLENS_KAFKA_SASL_USERNAME" →
+// "kafka.sasl.username".
+void conf_fold_name(const char *written, char out[OPTION_NAME_MAX]);
 
 // The other spellings of a name: "http.poll_threads" → "--http-poll-threads", "DEEPLENS_HTTP_POLL_THREADS".
 void conf_flag_name(const char *name, char out[OPTION_NAME_MAX + 16]);

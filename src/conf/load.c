@@ -31,7 +31,7 @@ void conf_env_name(const char *name, char out[OPTION_NAME_MAX + 16])
 }
 
 // Folds all spellings of a name into one, so that what was written can be compared with what there is.
-static void fold(const char *written, char out[OPTION_NAME_MAX])
+void conf_fold_name(const char *written, char out[OPTION_NAME_MAX])
 {
     if (strncmp(written, env_prefix, sizeof env_prefix - 1) == 0)
         written += sizeof env_prefix - 1;
@@ -68,13 +68,13 @@ static size_t edit_distance(const char *a, const char *b)
 const struct option *conf_option_nearest(const char *written)
 {
     char wanted[OPTION_NAME_MAX], have[OPTION_NAME_MAX];
-    fold(written, wanted);
+    conf_fold_name(written, wanted);
     const struct option *best = NULL;
     size_t limit = strlen(wanted) / 3 + 2; // as near as this, or no suggestion at all
     for (size_t i = 0; i < conf_option_count; i++) {
-        if (conf_options[i].kind == OPT_SECTION)
+        if (conf_options[i].kind <= OPT_PREFIX)
             continue;
-        fold(conf_options[i].name, have);
+        conf_fold_name(conf_options[i].name, have);
         size_t distance = edit_distance(wanted, have);
         if (distance < limit) {
             best = &conf_options[i];
@@ -136,7 +136,7 @@ static const struct option *find_env(const char *name)
 {
     char have[OPTION_NAME_MAX + 16];
     for (size_t i = 0; i < conf_option_count; i++) {
-        if (conf_options[i].kind == OPT_SECTION)
+        if (conf_options[i].kind <= OPT_PREFIX)
             continue;
         conf_env_name(conf_options[i].name, have);
         if (strcmp(have, name) == 0)
@@ -148,6 +148,11 @@ static const struct option *find_env(const char *name)
 static int load_variable(struct conf *c, const char *name, const char *value, struct error *err)
 {
     const struct option *o = find_env(name);
+    char dotted[OPTION_NAME_MAX];
+    conf_fold_name(name, dotted);
+    const struct option *prefix = o ? NULL : conf_prefix_find(dotted);
+    if (prefix)
+        return *value ? conf_prefix_set(c, prefix, dotted, value, err) : 0;
     if (!o) {
         const struct option *near = conf_option_nearest(name);
         char suggestion[OPTION_NAME_MAX + 16] = "";
@@ -161,8 +166,22 @@ static int load_variable(struct conf *c, const char *name, const char *value, st
     return conf_option_set(c, o, value, err) < 0 ? error_prefix(err, "%s", name) : 0;
 }
 
+// Variables that other programs of the system go by as well.
+static int load_shared_variables(struct conf *c, struct error *err)
+{
+    static const char *const shared[][2] = {{"KAFKA_BROKERS", "kafka.brokers"}, {"KAFKA_CLIENT_ID", "kafka.client_id"}};
+    for (size_t i = 0; i < ARRAY_LEN(shared); i++) {
+        const char *value = getenv(shared[i][0]);
+        if (value && *value && conf_set(c, shared[i][1], value, err) < 0)
+            return error_prefix(err, "%s", shared[i][0]);
+    }
+    return 0;
+}
+
 static int load_environment(struct conf *c, struct error *err)
 {
+    if (load_shared_variables(c, err) < 0)
+        return -1;
     for (char **entry = environ; entry && *entry; entry++) {
         const char *equals = strchr(*entry, '=');
         size_t len = equals ? (size_t)(equals - *entry) : 0;
@@ -181,15 +200,23 @@ static int load_environment(struct conf *c, struct error *err)
 
 // One flag as it stands in argv.
 struct flag {
-    bool config;             // --config
-    const struct option *of; // NULL when it is not one of ours (nor --config)
-    bool negated;            // --no-…
-    const char *inlined;     // behind '='; NULL when there is none
+    bool config;                 // --config
+    const struct option *of;     // NULL when it is not one of ours (nor --config)
+    bool negated;                // --no-…
+    const struct option *prefix; // when the name is none of ours, but begins as one of these
+    const char *inlined;         // behind '='; NULL when there is none
 };
 
 static bool same_flag(const char *flag, size_t len, const char *have)
 {
     return strlen(have) == len && strncmp(flag, have, len) == 0;
+}
+
+// "--kafka-sasl-username=x" → "kafka.sasl.username"
+static void flag_property(const char *arg, char out[OPTION_NAME_MAX])
+{
+    _cleanup_free_ char *name = strndup(arg, strcspn(arg, "="));
+    conf_fold_name(name ? name : "", out);
 }
 
 static struct flag recognise(const char *arg)
@@ -202,25 +229,30 @@ static struct flag recognise(const char *arg)
     bool no = len > 5 && strncmp(arg, "--no-", 5) == 0;
     for (size_t i = 0; i < conf_option_count && !f.of; i++) {
         const struct option *o = &conf_options[i];
-        if (o->kind == OPT_SECTION)
+        if (o->kind <= OPT_PREFIX)
             continue;
         conf_flag_name(o->name, have);
         f.negated = no && o->kind == OPT_BOOL && same_flag(arg + 5, len - 5, have + 2);
         if (f.negated || same_flag(arg, len, have))
             f.of = o;
     }
+    if (!f.of && !f.config && len > 2 && len < OPTION_NAME_MAX && strncmp(arg, "--", 2) == 0) {
+        char dotted[OPTION_NAME_MAX];
+        flag_property(arg, dotted);
+        f.prefix = conf_prefix_find(dotted);
+    }
     return f;
 }
 
 static bool needs_value(const struct flag *f)
 {
-    return !f->inlined && (f->config || (f->of && f->of->kind != OPT_BOOL));
+    return !f->inlined && (f->config || f->prefix || (f->of && f->of->kind != OPT_BOOL));
 }
 
 bool conf_is_option(const char *flag, bool *takes_value)
 {
     struct flag f = recognise(flag);
-    if (!f.config && !f.of)
+    if (!f.config && !f.of && !f.prefix)
         return false;
     *takes_value = needs_value(&f);
     return true;
@@ -248,7 +280,7 @@ static int find_config(int argc, char **argv, const char **path, struct error *e
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         struct flag f = recognise(argv[i]);
         const char *value;
-        if (!f.config && !f.of)
+        if (!f.config && !f.of && !f.prefix)
             continue;
         if (flag_value(&f, argc, argv, &i, &value, err) < 0)
             return -1;
@@ -264,7 +296,7 @@ static int take_flags(struct conf *c, int *argc, char **argv, struct error *err)
     for (; i < *argc && strcmp(argv[i], "--") != 0; i++) {
         struct flag f = recognise(argv[i]);
         const char *value, *name = argv[i];
-        if (!f.config && !f.of) {
+        if (!f.config && !f.of && !f.prefix) {
             argv[kept++] = argv[i];
             continue;
         }
@@ -272,6 +304,12 @@ static int take_flags(struct conf *c, int *argc, char **argv, struct error *err)
             return -1;
         if (f.of && conf_option_set(c, f.of, value, err) < 0)
             return error_prefix(err, "%.*s", (int)strcspn(name, "="), name);
+        if (f.prefix) {
+            char dotted[OPTION_NAME_MAX];
+            flag_property(name, dotted);
+            if (conf_prefix_set(c, f.prefix, dotted, value, err) < 0)
+                return -1;
+        }
     }
     while (i < *argc)
         argv[kept++] = argv[i++];

@@ -10,7 +10,8 @@ enum { HELP_COLUMN = 30, HELP_WIDTH = 100 };
 static const char *placeholder(const struct option *o)
 {
     static const char *const words[] = {
-        [OPT_STRING] = "TEXT", [OPT_CHOICE] = "WORD", [OPT_INT] = "N", [OPT_SIZE] = "SIZE", [OPT_TIME] = "TIME",
+        [OPT_PREFIX] = "TEXT", [OPT_STRING] = "TEXT", [OPT_CHOICE] = "WORD",
+        [OPT_INT] = "N",       [OPT_SIZE] = "SIZE",   [OPT_TIME] = "TIME",
     };
     return o->kind == OPT_BOOL || o->kind == OPT_SECTION ? "" : words[o->kind];
 }
@@ -46,7 +47,7 @@ static void print_option_help(FILE *out, const struct option *o)
     char flag[OPTION_NAME_MAX + 16], number[OPTION_NUMBER_TEXT];
     conf_flag_name(o->name, flag);
     const char *word = placeholder(o), *def = default_text(o, number);
-    int used = fprintf(out, "  %s%s%s", flag, *word ? " " : "", word);
+    int used = fprintf(out, "  %s%s%s%s", flag, o->kind == OPT_PREFIX ? "…" : "", *word ? " " : "", word);
     if (used >= HELP_COLUMN - 1)
         fprintf(out, "\n%*s", HELP_COLUMN, "");
     else
@@ -89,7 +90,9 @@ static void print_option_row(FILE *out, const struct option *o)
     _cleanup_buf_ struct buf allowed = BUF_INIT(1024);
     conf_allowed(o, &allowed);
     const char *def = default_text(o, number);
-    fprintf(out, "| `%s`<br>`%s`<br>`%s` | %s%s%s | ", o->name, flag, env, *def ? "`" : "", def, *def ? "`" : "");
+    const char *rest = o->kind == OPT_PREFIX ? "…" : "";
+    fprintf(out, "| `%s%s`<br>`%s%s`<br>`%s%s` | %s%s%s | ", o->name, rest, flag, rest, env, rest, *def ? "`" : "", def,
+            *def ? "`" : "");
     print_cell(out, allowed.data);
     fputs(" | ", out);
     print_cell(out, o->text);
@@ -130,6 +133,21 @@ static void print_text(FILE *out, const char *text)
         fprintf(out, "\"%s\"", text);
 }
 
+// The options below a prefix, without what is secret.
+static void print_properties(FILE *out, const struct option *o, const char *lines)
+{
+    static const char *const secrets[] = {"password", "secret", "key.pem", "jaas"};
+    while (*lines) {
+        size_t len = strcspn(lines, "\n"), name = strcspn(lines, "=");
+        bool secret = false;
+        for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
+            secret |= memmem(lines, name, secrets[i], strlen(secrets[i])) != NULL;
+        fprintf(out, "%s%.*s = \"%.*s\"\n", o->name, (int)name, lines, secret ? 3 : (int)(len - name - 1),
+                secret ? "***" : lines + name + 1);
+        lines += len + 1;
+    }
+}
+
 void conf_print_effective(const struct conf *c, FILE *out)
 {
     char number[OPTION_NUMBER_TEXT];
@@ -138,6 +156,10 @@ void conf_print_effective(const struct conf *c, FILE *out)
         const void *field = (const char *)c + o->offset;
         if (o->kind == OPT_SECTION) {
             fprintf(out, "%s# %s\n", i ? "\n" : "", o->name);
+            continue;
+        }
+        if (o->kind == OPT_PREFIX) {
+            print_properties(out, o, *(char *const *)field);
             continue;
         }
         fprintf(out, "%s = ", o->name);
@@ -155,7 +177,7 @@ void conf_print_flags(FILE *out)
     char flag[OPTION_NAME_MAX + 16];
     fputs("--config\n", out);
     for (size_t i = 0; i < conf_option_count; i++) {
-        if (conf_options[i].kind == OPT_SECTION)
+        if (conf_options[i].kind <= OPT_PREFIX)
             continue;
         conf_flag_name(conf_options[i].name, flag);
         fprintf(out, "%s\n", flag);

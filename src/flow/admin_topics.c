@@ -20,10 +20,10 @@ static json_t *topic_json(const struct elog_topic_info *info, bool whole)
     }
     enum event_topic topic;
     const char *type = event_topic_parse(info->name, &topic) == 0 ? event_topic_type(topic) : "";
-    json_t *json =
-        json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I}", "name", info->name, "type", type, "replication",
-                  info->config.replication, "retentionMs", (json_int_t)info->config.retention_ms, "retentionBytes",
-                  (json_int_t)info->config.retention_bytes, "records", (json_int_t)records, "bytes", (json_int_t)bytes);
+    json_t *json = json_pack(
+        "{s:s,s:s,s:i,s:s?,s:I,s:I,s:I,s:I}", "name", info->name, "type", type, "replication", info->config.replication,
+        "cleanupPolicy", info->config.cleanup, "retentionMs", (json_int_t)info->config.retention_ms, "retentionBytes",
+        (json_int_t)info->config.retention_bytes, "records", (json_int_t)records, "bytes", (json_int_t)bytes);
     if (whole) {
         json_object_set_new(json, "partitions", partitions);
     } else {
@@ -47,13 +47,39 @@ int admin_topics(struct flow *f, json_t **out, struct error *err)
     return 0;
 }
 
+static void differ(json_t *list, const char *setting, int64_t catalogue, int64_t actual)
+{
+    if (catalogue != actual)
+        json_array_append_new(list, json_pack("{s:s,s:I,s:I}", "setting", setting, "catalogue", (json_int_t)catalogue,
+                                              "actual", (json_int_t)actual));
+}
+
+static json_t *differences(const struct elog_topic_config *want, const struct elog_topic_config *is)
+{
+    json_t *list = json_array();
+    differ(list, "partitions", want->partitions, is->partitions);
+    differ(list, "retentionMs", want->retention_ms, is->retention_ms);
+    differ(list, "retentionBytes", want->retention_bytes, is->retention_bytes);
+    if (want->replication)
+        differ(list, "replication", want->replication, is->replication);
+    if (is->cleanup && strcmp(want->cleanup, is->cleanup) != 0)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "setting", "cleanupPolicy", "catalogue", want->cleanup,
+                                              "actual", is->cleanup));
+    return list;
+}
+
 int admin_topic(struct flow *f, const char *topic, json_t **out, struct error *err)
 {
     _cleanup_arena_ struct arena arena = {0};
     struct elog_topic_info info;
     if (f->log.ops->topic_describe(f->log.state, &arena, topic, &info, err) < 0)
         return -1;
+    enum event_topic known;
     *out = topic_json(&info, true);
+    if (event_topic_parse(topic, &known) == 0) {
+        const struct elog_topic_config want = flow_topic_config(f, known);
+        json_object_set_new(*out, "differences", differences(&want, &info.config));
+    }
     return 0;
 }
 
@@ -149,24 +175,6 @@ int admin_topic_delete(struct flow *f, const char *topic, json_t **out, struct e
 }
 
 // --- The catalogue against the log
-
-static void differ(json_t *list, const char *setting, int64_t catalogue, int64_t actual)
-{
-    if (catalogue != actual)
-        json_array_append_new(list, json_pack("{s:s,s:I,s:I}", "setting", setting, "catalogue", (json_int_t)catalogue,
-                                              "actual", (json_int_t)actual));
-}
-
-static json_t *differences(const struct elog_topic_config *want, const struct elog_topic_config *is)
-{
-    json_t *list = json_array();
-    differ(list, "partitions", want->partitions, is->partitions);
-    differ(list, "retentionMs", want->retention_ms, is->retention_ms);
-    differ(list, "retentionBytes", want->retention_bytes, is->retention_bytes);
-    if (want->replication)
-        differ(list, "replication", want->replication, is->replication);
-    return list;
-}
 
 static int ensure(struct flow *f, enum event_topic topic, bool dry_run, json_t *list, struct error *err)
 {

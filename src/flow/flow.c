@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening a flow: topics and the pixel cache.
+// Opening a flow: topics and the pixel cache; refusing when too much waits.
 #include "flow/flow.h"
 
 #include "flow/lag.h"
 #include "flow/pixel_cache.h"
+#include "flow/relay.h"
 
 struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic)
 {
     return (struct elog_topic_config){.partitions = event_topic_partitions(topic),
                                       .retention_ms = event_topic_retention_ms(topic),
-                                      .retention_bytes = f->settings.log_retention_bytes};
+                                      .retention_bytes =
+                                          f->log.ops->caps & ELOG_RETAINS ? f->settings.log_retention_bytes : -1,
+                                      .cleanup = "delete"};
 }
 
-int flow_open(struct flow *f, struct error *err)
+int flow_topics_ensure(struct flow *f, struct error *err)
 {
-    if (flow_models_open(f, err) < 0)
-        return -1;
     for (int t = 0; t < TOPIC_COUNT; t++) {
         enum event_topic topic = (enum event_topic)t;
         const struct elog_topic_config config = flow_topic_config(f, topic);
@@ -24,6 +25,17 @@ int flow_open(struct flow *f, struct error *err)
             why.code != ERR_EXISTS)
             return error_copy(err, &why);
     }
+    return 0;
+}
+
+int flow_open(struct flow *f, struct error *err)
+{
+    if (flow_models_open(f, err) < 0)
+        return -1;
+    // A log elsewhere may be away just now: the relay makes the topics when it is there (G6).
+    struct error why = {0};
+    if (flow_topics_ensure(f, &why) < 0 && !(why.outage && !(f->log.ops->caps & ELOG_TRANSACTIONAL)))
+        return error_copy(err, &why);
     f->cache = pixel_cache_new(f->settings.pixel_cache);
     f->lags = lag_history_new();
     return 0;
@@ -40,4 +52,14 @@ void flow_close(struct flow *f)
     lag_history_free(f->lags);
     f->cache = NULL;
     f->lags = NULL;
+}
+
+int flow_check_outbox(struct flow *f, struct error *err)
+{
+    if (!f->relay || relay_waiting(f->relay) < f->settings.outbox_max)
+        return 0;
+    struct error why = {0};
+    relay_health(f->relay, NULL, &why);
+    return error_set(err, ERR_OVERLOADED, "%llu events wait for the event log, as many as may: try again later. %s",
+                     (unsigned long long)relay_waiting(f->relay), why.message);
 }

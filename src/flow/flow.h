@@ -17,6 +17,7 @@
 //   step.h      what a step is
 //   runner.c    everything around a step, written once; lane.c: its queues; process.c: what a worker does;
 //               settle.c: its transactions
+//   relay.c     outbox → a log that takes no part in transactions
 //   watch.c     lag and failures that somebody should know of
 //   admin.h     ledger, tenants, topics, groups, lag, dead letters
 //
@@ -60,7 +61,8 @@ struct flow_settings {
     int64_t retry_base_ms, retry_max_ms;
     size_t search_k, search_max_k;
     struct event_format format;
-    int64_t log_retention_bytes;
+    int64_t log_retention_bytes; // of a partition, of a log that ELOG_RETAINS
+    uint64_t outbox_max;         // events that wait for a log elsewhere, before uploads are refused
     int64_t lag_limit;       // events of a group above which somebody is told; 0: never
     int64_t lag_interval_ms; // between two looks at the groups
 };
@@ -75,6 +77,7 @@ struct flow {
     size_t model_count;
     struct flow_settings settings;
     struct pixel_cache *cache;
+    struct relay *relay; // of a log that is not transactional, while its workers run; else NULL. Set by the caller
     struct lag_history *lags; // what the groups' offsets were before
     struct alerts *alerts;    // NULL: nobody is told; set by the caller
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.
@@ -83,7 +86,8 @@ struct flow {
     int cpu_workers; // that share the backlog; set by the runner
 };
 
-// Makes the topics of the catalogue that are missing, and the pixel cache.
+// Makes the topics of the catalogue that are missing (a log elsewhere may be away: then the relay does it later), and
+// the pixel cache.
 int flow_open(struct flow *f, struct error *err);
 // For administration by the log alone: only `log` and `settings` are set, and only topics, groups, lag and dead letters
 // can be asked for. Makes nothing.
@@ -92,6 +96,10 @@ void flow_close(struct flow *f); // the caller closes the ports afterwards
 
 // What the catalogue says of a topic.
 struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic);
+int flow_topics_ensure(struct flow *f, struct error *err); // makes those that are missing
+
+// ERR_OVERLOADED when more events wait for the log than may: nothing is to be accepted then.
+int flow_check_outbox(struct flow *f, struct error *err);
 
 // --- Names (names.c) and default models (models.c)
 

@@ -26,7 +26,7 @@
 #include "media/image.h"
 #include "obs/metrics.h"
 
-enum { POLL_MS = 500, COMMIT_US = 500000, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100 };
+enum { POLL_MS = 500, COMMIT_US = 500000, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100, EMPTY_POLLS = 20 };
 static const int64_t inbox_keep_ms = 31LL * 24 * 3600 * 1000; // longer than any topic keeps its events
 
 static void wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_us)
@@ -133,7 +133,9 @@ static void end_care_when_vain(struct runner *r)
 static void add_records(struct lane *lane, struct elog_record **records, size_t count)
 {
     struct runner *r = lane->runner;
-    if (!count && !lane->held_events) {
+    // On a log that is not prompt the topic may only seem to be empty, until the group has met.
+    lane->empty_polls = count || lane->held_events ? 0 : lane->empty_polls + 1;
+    if (lane->empty_polls >= (r->flow->log.ops->caps & ELOG_PROMPT ? 1 : EMPTY_POLLS)) {
         lane->suspected = 0;
         end_care_when_vain(r);
     }
@@ -427,16 +429,26 @@ static int count_open_tx(struct meta_tx *tx, void *arg, struct error *err)
     return r->flow->meta.ops->inbox_open(tx, &r->careful, err);
 }
 
+static int subscribe(struct lane *lane, struct error *err)
+{
+    struct flow *f = lane->runner->flow;
+    const struct step *step = lane->step;
+    const char *topics[2];
+    for (size_t i = 0; i < step->topic_count; i++)
+        topics[i] = event_topic_name(step->topics[i]);
+    return f->log.ops->subscribe(f->log.state, step->group, topics, step->topic_count, "deeplens", &lane->consumer,
+                                 err);
+}
+
 static int subscribe_all(struct runner *r, struct error *err)
 {
     for (int s = 0; s < STEP_COUNT; s++) {
-        const struct step *step = &steps[s];
-        const char *topics[2];
-        for (size_t i = 0; i < step->topic_count; i++)
-            topics[i] = event_topic_name(step->topics[i]);
-        if (r->flow->log.ops->subscribe(r->flow->log.state, step->group, topics, step->topic_count, "deeplens",
-                                        &r->lanes[s].consumer, err) < 0)
-            return -1;
+        struct error why = {0};
+        if (subscribe(&r->lanes[s], &why) == 0)
+            continue;
+        // The log was away when the topics were to be made, and is back.
+        if (why.code != ERR_NOT_FOUND || flow_topics_ensure(r->flow, err) < 0 || subscribe(&r->lanes[s], err) < 0)
+            return why.code == ERR_NOT_FOUND ? -1 : error_copy(err, &why);
     }
     return 0;
 }

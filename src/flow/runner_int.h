@@ -92,6 +92,7 @@ struct lane { // one step's consumer and queue
     struct part *parts;
     size_t held_events, held_bytes;
     struct recent *expected; // ids of events that were settled before they come by the log
+    int empty_polls;         // one after the other, with nothing held
     size_t suspected; // events to settle before none can be left that had begun when a process died; see runner.c
     int64_t paused_until_us, pause_us; // of an outage
     char pause_reason[384];

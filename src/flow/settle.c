@@ -159,7 +159,8 @@ static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct 
                                        .value_len = from->value_len,
                                        .headers = headers,
                                        .header_count = n};
-    return f->log.ops->publish_tx(f->log.state, tx, &record, NULL, err);
+    struct elog_place place;
+    return flow_put_tx(f, tx, &record, &place, err);
 }
 
 // What stands in error.stackTrace: not the functions of a program, but the place in the pipeline.
@@ -325,6 +326,8 @@ static int commit_offset(struct flow *f, struct meta_tx *tx, struct task *task, 
     // Transactions run one after the other: a slot marked here is seen by the next one of the same group, and
     // unmarked by runner_settled when the commit fails.
     task->slot->done = true;
+    if (!(f->log.ops->caps & ELOG_TRANSACTIONAL))
+        return 0; // the fetcher commits what is over (G4)
     int64_t offset = lane_commit_offset(task);
     if (offset < 0)
         return 0;

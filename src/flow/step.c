@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/js.h"
 #include "flow/pixel_cache.h"
+#include "flow/relay.h"
 
 const struct step steps[STEP_COUNT] = {
 #define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit, goes_onward)                  \
@@ -109,6 +110,17 @@ size_t emit_headers(const struct emit *emit, const char *time, struct elog_heade
     return emit->priority ? EMIT_HEADERS : EMIT_HEADERS - 1;
 }
 
+int flow_put_tx(struct flow *f, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
+                struct error *err)
+{
+    if (f->log.ops->caps & ELOG_TRANSACTIONAL)
+        return f->log.ops->publish_tx(f->log.state, tx, record, place, err);
+    if (outbox_put(f, tx, record, err) < 0)
+        return -1;
+    *place = (struct elog_place){-1, -1};
+    return 0;
+}
+
 int flow_publish_tx(struct flow *f, struct meta_tx *tx, struct emit *emit, struct error *err)
 {
     char time[CLOCK_TEXT];
@@ -123,7 +135,7 @@ int flow_publish_tx(struct flow *f, struct meta_tx *tx, struct emit *emit, struc
         .headers = headers,
         .header_count = emit_headers(emit, clock_rfc3339(now, time), headers),
     };
-    return f->log.ops->publish_tx(f->log.state, tx, &record, &emit->place, err);
+    return flow_put_tx(f, tx, &record, &emit->place, err);
 }
 
 // --- The item that a job is about

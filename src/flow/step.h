@@ -137,6 +137,10 @@ int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, c
 // The headers of an event's record: CloudEvents attributes and the priority. `time` is what ce_time says.
 enum { EMIT_HEADERS = 6 };
 size_t emit_headers(const struct emit *emit, const char *time, struct elog_header out[EMIT_HEADERS]);
+// Publishes a record in a transaction: into the log, or the outbox when the log takes no part in it; then its place is
+// not known, and -1.
+int flow_put_tx(struct flow *f, struct meta_tx *tx, const struct elog_record *record, struct elog_place *place,
+                struct error *err);
 // Publishes an event's record in a transaction.
 int flow_publish_tx(struct flow *f, struct meta_tx *tx, struct emit *emit, struct error *err);
 

@@ -47,7 +47,7 @@ int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct 
     // A multipart body is a little larger than its file: the exact check is made on the bytes themselves.
     if (expected > f->settings.upload_max_bytes + (1 << 20))
         return too_large(f, err);
-    if (check_space(f, expected, err) < 0)
+    if (flow_check_outbox(f, err) < 0 || check_space(f, expected, err) < 0)
         return -1;
     struct blob_put *put;
     if (f->blob.ops->put_begin(f->blob.state, expected, &put, err) < 0)

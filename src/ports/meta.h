@@ -121,6 +121,17 @@ struct meta_retry {
     size_t value_len;
 };
 
+struct meta_outbox { // an event that waits to be published by a log that takes no part in transactions
+    int64_t id;      // set by the back end
+    int64_t timestamp_ms;
+    const char *topic;
+    const char *key;     // NULL: none
+    const void *headers; // bytes that only who wrote them reads
+    size_t headers_len;
+    const void *value;
+    size_t value_len;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
@@ -202,6 +213,19 @@ struct meta_ops {
                       size_t *count, struct error *err);
     int (*retry_next)(struct meta_tx *tx, int64_t *not_before_ms, struct error *err); // INT64_MAX when none
     int (*retry_count)(struct meta_tx *tx, uint64_t *out, struct error *err);
+
+    // Outbox. Ids grow in an order in which no row appears before one that was read: whoever reads on behind the last
+    // id that it read misses nothing. They grow as long as the store is open, and may begin anew then.
+    int (*outbox_put)(struct meta_tx *tx, const struct meta_outbox *row, struct error *err);
+    // Rows behind `after` (0: the oldest), up to `limit` of at most `max_bytes` (but always one).
+    int (*outbox_read)(struct meta_tx *tx, struct arena *arena, int64_t after, size_t limit, size_t max_bytes,
+                       struct meta_outbox **out, size_t *count, struct error *err);
+    int (*outbox_remove)(struct meta_tx *tx, int64_t first, int64_t last, struct error *err); // both included
+    // About how many there are, and never fewer: quick however many that is.
+    int (*outbox_depth)(struct meta_tx *tx, uint64_t *out, struct error *err);
+    // Calls `fn` after each commit that put rows, on a thread of the store's, where it must not wait; NULL: no more,
+    // and when that returns it does not run any more. One at a time.
+    void (*outbox_watch)(void *state, void (*fn)(void *arg), void *arg);
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

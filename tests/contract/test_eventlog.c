@@ -348,7 +348,12 @@ static void a_topic_made_again_is_empty(void **state)
     assert_int_equal(info.partitions[0].end, 0);
     assert_int_equal(info.partitions[0].bytes, 0);
     publish(f, "t", NULL, "new");
-    assert_int_equal(poll_for(f, consumer, BATCH, LONG_MS), 1); // the subscription outlives the topic
+    if (!is_prompt()) // what was on its way already is still delivered
+        do
+            assert_int_equal(poll_for(f, consumer, 1, LONG_MS), 1);
+        while (f->polled[0]->value_len != 3 || memcmp(f->polled[0]->value, "new", 3) != 0);
+    else
+        assert_int_equal(poll_for(f, consumer, BATCH, LONG_MS), 1); // the subscription outlives the topic
     assert_value(f->polled[0], "new");
     assert_int_equal(f->polled[0]->offset, 0);
     ops->unsubscribe(consumer);
@@ -1487,6 +1492,8 @@ int main(int argc, char **argv)
     }
     int failed = 0;
     log_setup(LOG_OFF, false);
+    if (argc == 2) // one test, for a debugger
+        cmocka_set_test_filter(argv[1]);
     for (size_t i = 0; i < ARRAY_LEN(backends) * ARRAY_LEN(variants); i++) {
         backend = &backends[i / ARRAY_LEN(variants)];
         variant = &variants[i % ARRAY_LEN(variants)];

@@ -213,7 +213,8 @@ static void keep_configs(const rd_kafka_ConfigResource_t *old, rd_kafka_ConfigRe
     size_t count;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(old, &count);
     for (size_t i = 0; i < count; i++)
-        if (rd_kafka_ConfigEntry_source(entries[i]) == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG &&
+        if (strncmp(rd_kafka_ConfigEntry_name(entries[i]), "retention.", 10) != 0 &&
+            rd_kafka_ConfigEntry_source(entries[i]) == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG &&
             rd_kafka_ConfigEntry_value(entries[i]))
             rd_kafka_ConfigResource_set_config(out, rd_kafka_ConfigEntry_name(entries[i]),
                                                rd_kafka_ConfigEntry_value(entries[i]));

@@ -6,7 +6,7 @@
 // sqlite_conn.c     a connection: its settings, its statements, its errors
 // sqlite_schema.c   the schema and its migrations
 // sqlite_writer.c   the one writer: group commit, durability, checkpoints
-// sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c   the operations
+// sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c, sqlite_outbox.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_SQLITE_INT_H
 #define DEEPLENS_BACKENDS_META_SQLITE_INT_H
 
@@ -147,10 +147,14 @@ struct sq_writer {
     bool started;
     const struct sq_hooks *hooks; // the thread's own
     void *hooks_arg;
-    bool wrote;                 // the group under way, so far as it was committed
-    bool full;                  // PRAGMA synchronous is FULL
-    int64_t unsynced_since_us;  // when the oldest commit that is not yet on the disk was made; 0: all are
-    int64_t last_commit_us;     //
+    bool wrote;                // the group under way, so far as it was committed
+    bool full;                 // PRAGMA synchronous is FULL
+    int64_t unsynced_since_us; // when the oldest commit that is not yet on the disk was made; 0: all are
+    int64_t last_commit_us;    //
+    int64_t outbox_last;       // the last id given to a row of the outbox; 0: not looked up yet
+    bool outbox_put;           // by the group under way
+    void (*outbox_told)(void *arg);
+    void *outbox_told_arg;
     int wal_pages;              // in the WAL after the last commit
     int wal_pages_checkpointed; // of them, when a checkpoint was last tried
 
@@ -228,6 +232,12 @@ int sq_retry_take(struct meta_tx *tx, struct arena *arena, int64_t now_ms, size_
                   size_t *count, struct error *err);
 int sq_retry_next(struct meta_tx *tx, int64_t *not_before_ms, struct error *err);
 int sq_retry_count(struct meta_tx *tx, uint64_t *out, struct error *err);
+int sq_outbox_put(struct meta_tx *tx, const struct meta_outbox *row, struct error *err);
+int sq_outbox_read(struct meta_tx *tx, struct arena *arena, int64_t after, size_t limit, size_t max_bytes,
+                   struct meta_outbox **out, size_t *count, struct error *err);
+int sq_outbox_remove(struct meta_tx *tx, int64_t first, int64_t last, struct error *err);
+int sq_outbox_depth(struct meta_tx *tx, uint64_t *out, struct error *err);
+void sq_outbox_watch(void *state, void (*fn)(void *arg), void *arg);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

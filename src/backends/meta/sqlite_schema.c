@@ -123,7 +123,17 @@ static const char version_1[] =
     ") WITHOUT ROWID;"
     "CREATE INDEX elog_offset_by_partition ON elog_offset (partition_id);";
 
-static const char *const steps_of_this_version[] = {version_1};
+// Events that wait for a log elsewhere: rows come at one end and go at the other.
+static const char version_2[] = "CREATE TABLE outbox ("
+                                " id INTEGER PRIMARY KEY,"
+                                " timestamp_ms INTEGER NOT NULL,"
+                                " topic TEXT NOT NULL,"
+                                " key TEXT,"
+                                " headers BLOB NOT NULL,"
+                                " value BLOB NOT NULL"
+                                ");";
+
+static const char *const steps_of_this_version[] = {version_1, version_2};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

@@ -142,6 +142,7 @@ static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err
     struct sq_tx tx = {.magic = SQ_TX_MAGIC, .writable = true, .conn = &w->conn, .db = db};
     w->conn.failed = 0;
     w->wrote = false;
+    w->outbox_put = false;
     bool full = wants_full(w, jobs);
     int rc = set_synchronous(w, full, err);
     if (rc == 0)
@@ -152,6 +153,8 @@ static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err
         rc = note_commit(w, full, err);
     if (w->hooks)
         w->hooks->group_ended(w->hooks_arg, rc == 0);
+    if (rc == 0 && w->outbox_put && w->outbox_told)
+        w->outbox_told(w->outbox_told_arg);
     return rc;
 }
 

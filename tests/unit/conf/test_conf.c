@@ -366,6 +366,7 @@ static void shows_every_option(void **state)
     _cleanup_free_ char *help = printed(conf_print_help, NULL), *page = printed(conf_print_markdown, NULL),
                         *flags = printed(conf_print_flags, NULL), *effective = printed(NULL, *state);
 #define SECTION(title) assert_non_null(strstr(help, title ":\n"));
+#define PREFIX(field, name, ...) assert_non_null(strstr(page, "| `" name "…`<br>`--"));
 #define STRING(field, name, ...) CHECK(name)
 #define CHOICE STRING
 #define BOOL STRING
@@ -377,6 +378,7 @@ static void shows_every_option(void **state)
     assert_non_null(strstr(effective, "\n" name " = "));
 #include "conf/options.def"
 #undef SECTION
+#undef PREFIX
 #undef STRING
 #undef CHOICE
 #undef BOOL
