@@ -49,7 +49,7 @@ static const struct variant {
 };
 static const struct variant *variant;
 
-enum { BATCH = 512, LONG_MS = 60000, SHORT_MS = 20, QUIET_MS = 300, NO_LIMIT = 64 << 20 };
+enum { BATCH = 512, LONG_MS = 60000, SHORT_MS = 20, QUIET_MS = 1500, NO_LIMIT = 64 << 20 };
 
 struct fixture {
     char dir[PLACE_MAX];

@@ -100,6 +100,8 @@ struct call {
     const struct media_query *query;
     const struct media_step *step;
     const struct meta_retry *retry;
+    const struct meta_outbox *outbox;
+    int64_t first;
     int attempt;
     bool finished;
     int64_t ms;
@@ -109,6 +111,7 @@ struct call {
     struct media_step *steps;
     struct meta_tenant who, *tenants;
     struct meta_retry *retries;
+    struct meta_outbox *rows;
     struct meta_ledger ledger;
     enum inbox_state inbox;
     int begun;
@@ -146,6 +149,10 @@ OP(retry_put, retry_put(tx, c->retry, err))
 OP(retry_take, retry_take(tx, &c->f->arena, c->ms, c->limit, &c->retries, &c->count, err))
 OP(retry_next, retry_next(tx, &c->ms, err))
 OP(retry_count, retry_count(tx, &c->number, err))
+OP(outbox_put, outbox_put(tx, c->outbox, err))
+OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
+OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
+OP(outbox_depth, outbox_depth(tx, &c->number, err))
 OP(ledger, ledger(tx, c->tenant, &c->ledger, err))
 OP(setting_get, setting_get(tx, &c->f->arena, c->id, &c->value, err))
 OP(setting_put, setting_put(tx, c->id, c->text, err))
@@ -872,6 +879,117 @@ static int take_and_fail(struct meta_tx *tx, void *arg, struct error *err)
     return retry_take(tx, arg, err) < 0 ? -1 : error_set(err, ERR_INJECTED, "on purpose");
 }
 
+// ---- Outbox.
+
+static void put_out(struct call *c, const char *value)
+{
+    const struct meta_outbox row = {.timestamp_ms = 7,
+                                    .topic = "t",
+                                    .key = "k",
+                                    .headers = "a\0b",
+                                    .headers_len = 4,
+                                    .value = value,
+                                    .value_len = strlen(value)};
+    c->outbox = &row;
+    assert_writes(c, outbox_put);
+}
+
+static void read_out(struct call *c, int64_t after, size_t limit)
+{
+    c->first = after;
+    c->limit = limit;
+    assert_reads(c, outbox_read);
+}
+
+static void the_outbox_is_read_in_order_and_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f};
+    assert_reads(&c, outbox_depth);
+    assert_int_equal(c.number, 0);
+    static const char *const values[] = {"1", "2", "3", "4", "5"};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        put_out(&c, values[i]);
+    read_out(&c, 0, 3);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(c.rows[0].topic, "t");
+    assert_string_equal(c.rows[0].key, "k");
+    assert_int_equal(c.rows[0].timestamp_ms, 7);
+    assert_int_equal(c.rows[0].headers_len, 4);
+    assert_memory_equal(c.rows[0].headers, "a\0b", 4);
+    assert_memory_equal(c.rows[2].value, "3", 1);
+    int64_t first = c.rows[0].id, third = c.rows[2].id;
+    assert_true(first < c.rows[1].id && c.rows[1].id < third);
+    read_out(&c, third, 100);
+    assert_int_equal(c.count, 2);
+    assert_memory_equal(c.rows[0].value, "4", 1);
+    int64_t last = c.rows[1].id;
+    c.first = first;
+    c.ms = third;
+    assert_writes(&c, outbox_remove);
+    assert_reads(&c, outbox_depth);
+    assert_true(c.number >= 2);
+    read_out(&c, 0, 100);
+    assert_int_equal(c.count, 2);
+    c.first = first;
+    c.ms = last;
+    assert_writes(&c, outbox_remove);
+    assert_reads(&c, outbox_depth);
+    assert_int_equal(c.number, 0);
+    put_out(&c, "6"); // though the table was empty, whoever went on behind the last one finds it
+    read_out(&c, last, 100);
+    assert_int_equal(c.count, 1);
+    assert_memory_equal(c.rows[0].value, "6", 1);
+}
+
+static void the_outbox_goes_on_behind_what_was_read_since_it_was_opened(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f};
+    put_out(&c, "old");
+    close_store(f);
+    open_store(f);
+    read_out(&c, 0, 1);
+    assert_int_equal(c.count, 1);
+    int64_t id = c.rows[0].id;
+    c.first = c.ms = id;
+    assert_writes(&c, outbox_remove); // emptied before this process put anything
+    put_out(&c, "new");
+    read_out(&c, id, 1);
+    assert_int_equal(c.count, 1);
+}
+
+static int put_and_fail(struct meta_tx *tx, void *arg, struct error *err)
+{
+    return outbox_put(tx, arg, err) < 0 ? -1 : error_set(err, ERR_INJECTED, "on purpose");
+}
+
+static void count_told(void *arg)
+{
+    ++*(atomic_int *)arg;
+}
+
+static void the_outbox_takes_part_in_transactions_and_tells(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f};
+    const struct meta_outbox row = {.topic = "t", .value = "x", .value_len = 1};
+    atomic_int told = 0;
+    c.outbox = &row;
+    assert_write_fails(&c, put_and_fail, ERR_INJECTED);
+    assert_read_fails(&c, outbox_put, ERR_INTERNAL);
+    read_out(&c, 0, 1);
+    assert_int_equal(c.count, 0);
+    f->meta.ops->outbox_watch(f->meta.state, count_told, &told);
+    put_out(&c, "x");
+    assert_int_equal(told, 1); // before the write returned
+    read_out(&c, 0, 1);
+    assert_int_equal(c.count, 1);
+    f->meta.ops->outbox_watch(f->meta.state, NULL, NULL);
+    put_out(&c, "y");
+    assert_int_equal(told, 1);
+}
+
 static void a_retry_taken_in_vain_is_there_again(void **state)
 {
     struct fixture *f = *state;
@@ -1272,6 +1390,9 @@ static int run(void)
         T(the_inbox_is_pruned_of_what_ended),
         T(retries_are_taken_when_due_and_once),
         T(a_retry_taken_in_vain_is_there_again),
+        T(the_outbox_is_read_in_order_and_removed),
+        T(the_outbox_goes_on_behind_what_was_read_since_it_was_opened),
+        T(the_outbox_takes_part_in_transactions_and_tells),
         T(settings_are_put_and_replaced),
         T(an_error_is_returned_as_it_is),
         T(writes_fail_in_a_read),

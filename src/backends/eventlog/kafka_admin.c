@@ -253,6 +253,23 @@ static int alter_configs(struct kf_log *log, struct alter *alter, const struct e
     return 0;
 }
 
+static int await_configs(struct kf_log *log, const char *name, const struct elog_topic_config *config,
+                         struct error *err)
+{
+    int64_t until = clock_mono_us() + SETTLE_MS * 1000LL;
+    for (;;) {
+        _cleanup_arena_ struct arena arena = {0};
+        struct elog_topic_info now;
+        if (kf_topic_describe(log, &arena, name, &now, err) < 0)
+            return -1;
+        if (now.config.retention_ms == config->retention_ms && now.config.retention_bytes == config->retention_bytes)
+            return 0;
+        if (clock_mono_us() > until)
+            return error_set(err, ERR_UNAVAILABLE, "Kafka's brokers do not all know of the change yet");
+        clock_sleep_ms(20);
+    }
+}
+
 int kf_topic_alter(void *state, const char *name, const struct elog_topic_config *config, struct error *err)
 {
     struct kf_log *log = kf_log(state);
@@ -267,7 +284,7 @@ int kf_topic_alter(void *state, const char *name, const struct elog_topic_config
     struct alter alter = {.name = name, .partitions = (size_t)config->partitions};
     if (config->partitions > now.config.partitions && grow(log, &alter, err) < 0)
         return -1;
-    return alter_configs(log, &alter, config, err);
+    return alter_configs(log, &alter, config, err) < 0 ? -1 : await_configs(log, name, config, err);
 }
 
 // ---- Records and offsets

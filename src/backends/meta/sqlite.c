@@ -130,8 +130,8 @@ static int db_open(const char *location, void **state, struct error *err)
     if (!db->path)
         return error_set(err, ERR_NO_MEMORY, "Out of memory while opening %s", location);
     if (sq_conn_open(&db->writer.conn, location, true, err) < 0 ||
-        sq_schema_open(&db->writer.conn, location, err) < 0 || open_readers(db, err) < 0 ||
-        sq_writer_start(db, err) < 0)
+        sq_schema_open(&db->writer.conn, location, err) < 0 || sq_outbox_open(&db->writer, err) < 0 ||
+        open_readers(db, err) < 0 || sq_writer_start(db, err) < 0)
         return -1;
     *state = take_ptr(db);
     return 0;

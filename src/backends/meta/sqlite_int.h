@@ -151,7 +151,7 @@ struct sq_writer {
     bool full;                 // PRAGMA synchronous is FULL
     int64_t unsynced_since_us; // when the oldest commit that is not yet on the disk was made; 0: all are
     int64_t last_commit_us;    //
-    int64_t outbox_last;       // the last id given to a row of the outbox; 0: not looked up yet
+    int64_t outbox_last;       // the last id given to a row of the outbox
     bool outbox_put;           // by the group under way
     void (*outbox_told)(void *arg);
     void *outbox_told_arg;
@@ -232,6 +232,7 @@ int sq_retry_take(struct meta_tx *tx, struct arena *arena, int64_t now_ms, size_
                   size_t *count, struct error *err);
 int sq_retry_next(struct meta_tx *tx, int64_t *not_before_ms, struct error *err);
 int sq_retry_count(struct meta_tx *tx, uint64_t *out, struct error *err);
+int sq_outbox_open(struct sq_writer *w, struct error *err); // before the writer's thread starts
 int sq_outbox_put(struct meta_tx *tx, const struct meta_outbox *row, struct error *err);
 int sq_outbox_read(struct meta_tx *tx, struct arena *arena, int64_t after, size_t limit, size_t max_bytes,
                    struct meta_outbox **out, size_t *count, struct error *err);

@@ -1,31 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // The outbox: rows that are appended, read in order, and removed from the front. Only the writer gives ids, one after
-// the other, so that the order of ids is that of commits; it remembers the last one, since a table that was emptied
-// does not.
+// the other, so that the order of ids is that of commits. It remembers the last one from the time the store was opened,
+// since a table that was emptied does not, and whoever reads may have gone on behind it.
 #include "backends/meta/sqlite_int.h"
 
 enum { READ_MAX = 10000 };
 
-static int next_id(struct meta_tx *tx, struct sq_writer *w, int64_t *id, struct error *err)
+int sq_outbox_open(struct sq_writer *w, struct error *err)
 {
-    if (!w->outbox_last && sq_number(tx, "SELECT max(id) FROM outbox", 0, &w->outbox_last, err) < 0)
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    if (sq_conn_query(&w->conn, "SELECT ifnull(max(id), 0) FROM outbox", SQ_NO_ARGS, &stmt, err) < 0 ||
+        sq_conn_next(&w->conn, stmt, err) < 0)
         return -1;
-    *id = ++w->outbox_last;
+    w->outbox_last = sq_col_int(stmt, 0);
     return 0;
 }
 
 int sq_outbox_put(struct meta_tx *tx, const struct meta_outbox *row, struct error *err)
 {
     struct sq_writer *w = &sq_tx(tx)->db->writer;
-    int64_t id = 0;
     if (!sq_tx(tx)->writable)
         return error_set(err, ERR_INTERNAL, "A transaction that only reads cannot put into the outbox");
-    if (next_id(tx, w, &id, err) < 0)
-        return -1;
     w->outbox_put = true;
     return sq_exec(tx,
                    "INSERT INTO outbox (id, timestamp_ms, topic, key, headers, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                   SQ_ARGS(sq_int(id), sq_int(row->timestamp_ms), sq_text(row->topic), sq_text(row->key),
+                   SQ_ARGS(sq_int(++w->outbox_last), sq_int(row->timestamp_ms), sq_text(row->topic), sq_text(row->key),
                            sq_blob(row->headers, row->headers_len), sq_blob(row->value, row->value_len)),
                    err);
 }
