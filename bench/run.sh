@@ -21,6 +21,7 @@ main() { # a function, so that the shell has read all of it before it begins
     shift
     all="acks pipeline idle log nodelay index"
     [ -n "$short" ] || all="$all models quality" # need `make models`, photos and minutes
+    [ -z "${DEEPLENS_TEST_KAFKA:-}" ] || all="$all kafka" # needs a broker: tests/peers/kafka.py run -- bench/run.sh …
     for name in "$@"; do
         case " $all " in
         *" $name "*) ;;

@@ -363,8 +363,12 @@ static bool know_topics(struct relay *r)
 static void begin_again(struct relay *r)
 {
     pthread_mutex_lock(&r->lock);
-    while (r->on_way && !r->stopping)
+    while (r->on_way && !r->stopping) { // for as long as an outage lasts
         await(r, clock_mono_us() + AGAIN_US);
+        pthread_mutex_unlock(&r->lock);
+        count_waiting(r);
+        pthread_mutex_lock(&r->lock);
+    }
     bool quiet = !r->on_way;
     pthread_mutex_unlock(&r->lock);
     if (!quiet || remove_front(r, r->count) < 0)
