@@ -1337,6 +1337,38 @@ static void *come_and_go(void *arg)
     return NULL;
 }
 
+// Its partitions grow while everybody is at work. (Keys may move, so that order is not asked for.)
+static void g4_a_topic_that_grows_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    if (!(ops->caps & ELOG_PROMPT))
+        skip(); // elsewhere it takes minutes until everybody has heard of a new partition
+    create(f, "t", 1);
+    atomic_int seen[PRODUCERS * KEYS] = {0}, total = 0;
+    struct crowd producer[PRODUCERS] = {0}, consumer = {.f = f, .seen = seen, .total = &total};
+    pthread_t producing[PRODUCERS], consuming;
+    consumer.consumer = join(f, "g", "t", "m");
+    for (int i = 0; i < PRODUCERS; i++) {
+        producer[i] = (struct crowd){.f = f, .number = i};
+        assert_int_equal(pthread_create(&producing[i], NULL, produce, &producer[i]), 0);
+    }
+    assert_int_equal(pthread_create(&consuming, NULL, consume, &consumer), 0);
+    for (int32_t partitions = 2; partitions <= 64; partitions *= 2) {
+        struct elog_topic_config config = {.partitions = partitions, .retention_ms = -1, .retention_bytes = -1};
+        assert_ok(ops->topic_alter(f->log, "t", &config, &err));
+    }
+    for (int i = 0; i < PRODUCERS; i++) {
+        pthread_join(producing[i], NULL);
+        assert_int_equal(producer[i].errors, 0);
+    }
+    pthread_join(consuming, NULL);
+    assert_int_equal(consumer.errors, 0);
+    for (int i = 0; i < PRODUCERS * KEYS; i++)
+        assert_int_equal(seen[i], PER_KEY);
+    ops->unsubscribe(consumer.consumer);
+    assert_int_equal(describe(f, "t").config.partitions, 64);
+}
+
 static void g4_a_group_that_changes_misses_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -1466,6 +1498,7 @@ static int run(void)
         T(publishing_waits_for_nobody),
         T(a_log_within_reach_is_well),
         T(g4_many_producers_and_consumers_lose_nothing_and_keep_order),
+        T(g4_a_topic_that_grows_loses_nothing),
         T(g4_a_group_that_changes_misses_nothing),
         T(g1_published_records_survive_a_kill),
     };
