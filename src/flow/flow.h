@@ -63,8 +63,8 @@ struct flow_settings {
     struct event_format format;
     int64_t log_retention_bytes; // of a partition, of a log that ELOG_RETAINS
     uint64_t outbox_max;         // events that wait for a log elsewhere, before uploads are refused
-    int64_t lag_limit;       // events of a group above which somebody is told; 0: never
-    int64_t lag_interval_ms; // between two looks at the groups
+    int64_t lag_limit;           // events of a group above which somebody is told; 0: never
+    int64_t lag_interval_ms;     // between two looks at the groups
 };
 
 // Everything that the data path stands on. Set up by the caller before flow_open; shared by all threads after.
@@ -77,7 +77,7 @@ struct flow {
     size_t model_count;
     struct flow_settings settings;
     struct pixel_cache *cache;
-    struct relay *relay; // of a log that is not transactional, while its workers run; else NULL. Set by the caller
+    struct relay *relay;      // of a log that is not transactional, while its workers run; else NULL. Set by the caller
     struct lag_history *lags; // what the groups' offsets were before
     struct alerts *alerts;    // NULL: nobody is told; set by the caller
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.

@@ -116,10 +116,12 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
     struct fixture *f = *state;
     struct error err = {0};
     assert_int_equal(open_code(f, &err), ERR_NONE);
+    char known[32];
+    snprintf(known, sizeof known, "versions up to %d", (int)number(f, "PRAGMA user_version"));
     run_sql(f, "PRAGMA user_version = 4711");
     assert_int_equal(open_code(f, &err), ERR_DATA_DIR_NEWER);
     assert_non_null(strstr(err.message, "4711"));
-    assert_non_null(strstr(err.message, "versions up to 1"));
+    assert_non_null(strstr(err.message, known));
     assert_int_equal(number(f, "PRAGMA user_version"), 4711);
 }
 
