@@ -96,6 +96,19 @@ static int run_list(struct cli *cli, int argc, char **argv)
     return EXIT_DONE;
 }
 
+// "retentionMs 3600000, not 604800000; …"; nothing when the topic is as the catalogue says.
+static void differences(const json_t *topic, struct buf *out)
+{
+    size_t i;
+    json_t *d;
+    json_array_foreach(js_arr(topic, "differences"), i, d)
+    {
+        _cleanup_free_ char *is = json_dumps(json_object_get(d, "actual"), JSON_ENCODE_ANY),
+                            *want = json_dumps(json_object_get(d, "catalogue"), JSON_ENCODE_ANY);
+        buf_printf(out, "%s%s %s, not %s", i ? "; " : "", js_str(d, "setting", ""), is, want);
+    }
+}
+
 static void describe(const json_t *topic)
 {
     static const struct table_column columns[] = {{"PARTITION", .right = true},
@@ -110,8 +123,13 @@ static void describe(const json_t *topic)
     const char *time = retention(js_int(topic, "retentionMs", 0), kept);
     size_t i;
     json_t *p;
+    int64_t most = js_int(topic, "retentionBytes", 0);
+    _cleanup_buf_ struct buf differs = BUF_INIT(4096);
     printf("%s\n  type %s, kept for %s and %s a partition\n", js_str(topic, "name", "-"), js_str(topic, "type", "-"),
-           time ? time : "ever", text_bytes((uint64_t)js_int(topic, "retentionBytes", 0), bytes));
+           time ? time : "ever", most < 0 ? "any size" : text_bytes((uint64_t)most, bytes));
+    differences(topic, &differs);
+    if (differs.len)
+        printf("  not as the catalogue says: %s\n", differs.data);
     table_init(&t, columns);
     json_array_foreach(js_arr(topic, "partitions"), i, p)
     {
@@ -286,17 +304,6 @@ static int run_recreate(struct cli *cli, int argc, char **argv)
     printf("%s is made anew: %" PRId64 " records removed, %" PRId64 " items put back.\n", argv[1],
            js_int(done, "recordsRemoved", 0), js_int(done, "itemsPutBack", 0));
     return EXIT_DONE;
-}
-
-static void differences(const json_t *topic, struct buf *out)
-{
-    size_t i;
-    json_t *d;
-    json_array_foreach(js_arr(topic, "differences"), i, d)
-    {
-        buf_printf(out, "%s%s %" PRId64 ", not %" PRId64, i ? "; " : "", js_str(d, "setting", ""),
-                   js_int(d, "actual", 0), js_int(d, "catalogue", 0));
-    }
 }
 
 static int run_ensure(struct cli *cli, int argc, char **argv)

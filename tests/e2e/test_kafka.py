@@ -128,12 +128,15 @@ class Works(OnKafka):
         server.stop()
         self.alter("deeplens.images.uploaded", "retention.ms=3600000,cleanup.policy=compact")
         server.start()
-        wait_until(lambda: "retention.ms is 3600000" in server.log_text(), "the difference is logged")
+        self.assertIn("the topic deeplens.images.uploaded is not as the catalogue says", server.log_text())
+        self.assertNotIn("the topic deeplens.videos.uploaded is not", server.log_text())
         topic = server.get("/api/v1/admin/topics/deeplens.images.uploaded").json
         self.assertEqual(topic["retentionMs"], 3600000)
-        self.assertEqual(len(topic["drift"]), 2, topic)
-        self.assertIn("cleanup.policy is compact", topic["drift"][1])
-        self.assertEqual(server.get("/api/v1/admin/topics/deeplens.videos.uploaded").json["drift"], [])
+        self.assertEqual([(d["setting"], d["actual"]) for d in topic["differences"]],
+                         [("retentionMs", 3600000), ("cleanupPolicy", "compact")])
+        self.assertEqual(server.get("/api/v1/admin/topics/deeplens.videos.uploaded").json["differences"], [])
+        result = self.cli("topics", "describe", "deeplens.images.uploaded", server=server)
+        self.assertIn("retentionMs 3600000, not 604800000", result.stdout)
 
     def alter(self, topic, configs):
         broker = self.kafka.brokers[0]

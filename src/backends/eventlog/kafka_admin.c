@@ -6,7 +6,7 @@
 #include "backends/eventlog/kafka_int.h"
 #include "base/clock.h"
 
-enum { PARTITIONS_MAX = 1024, SETTLE_MS = 10000, CONFIGS_MAX = 32 };
+enum { PARTITIONS_MAX = 1024, SETTLE_MS = 60000, CONFIGS_MAX = 32 };
 
 int kf_ask(struct kf_log *log, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
            rd_kafka_event_t **out, struct error *err)
