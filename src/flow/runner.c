@@ -26,7 +26,14 @@
 #include "media/image.h"
 #include "obs/metrics.h"
 
-enum { POLL_MS = 500, COMMIT_US = 500000, HOUSEKEEP_MS = 60000, RETRY_BATCH = 100, EMPTY_POLLS = 20 };
+enum {
+    POLL_MS = 500,
+    COMMIT_US = 500000,
+    RELAXED_US = 1000000,
+    HOUSEKEEP_MS = 60000,
+    RETRY_BATCH = 100,
+    EMPTY_POLLS = 20
+};
 static const int64_t inbox_keep_ms = 31LL * 24 * 3600 * 1000; // longer than any topic keeps its events
 
 static void wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t mono_us)
@@ -147,14 +154,30 @@ static void add_records(struct lane *lane, struct elog_record **records, size_t 
         pthread_cond_broadcast(&r->work[lane->step->pool]);
 }
 
+// How far a partition's offset may go. A log that takes no part in the effects' transactions keeps it though a power
+// cut takes the last of them back, and would not give their events again: so it follows effects only when they are on
+// the disk (G4), which relaxed ones are after a second.
+static int64_t committable(const struct runner *r, struct part *part, bool synced)
+{
+    if (synced || r->flow->log.ops->caps & ELOG_TRANSACTIONAL)
+        return part->over_to;
+    int64_t now = clock_mono_us();
+    if (now - part->noted_us >= RELAXED_US) {
+        part->durable_to = part->noted_to;
+        part->noted_to = part->over_to;
+        part->noted_us = now;
+    }
+    return part->durable_to;
+}
+
 // Commits what came by the log after it was settled: those records have no transaction of their own, and need none
 // soon.
-static void commit_expected(struct lane *lane)
+static void commit_expected(struct lane *lane, bool synced)
 {
     struct runner *r = lane->runner;
     const struct elog_ops *log = r->flow->log.ops;
     for (struct part *part = lane->parts; part; part = part->next) {
-        int64_t offset = part->over_to;
+        int64_t offset = committable(r, part, synced);
         if (offset <= part->committed_to)
             continue;
         pthread_mutex_unlock(&r->lock);
@@ -193,7 +216,7 @@ static void *fetcher(void *arg)
         pthread_mutex_lock(&r->lock);
         add_records(lane, records, count);
         if (!count || clock_mono_us() >= commit_at) {
-            commit_expected(lane);
+            commit_expected(lane, false);
             commit_at = clock_mono_us() + COMMIT_US;
         }
     }
@@ -523,6 +546,11 @@ static void join_threads(struct runner *r)
         pthread_join(r->timer, NULL);
 }
 
+static int sync_tx(struct meta_tx *tx, void *arg, struct error *err) // makes durable what was committed before it
+{
+    return 0;
+}
+
 void runner_stop(struct runner *r)
 {
     if (!r)
@@ -538,9 +566,10 @@ void runner_stop(struct runner *r)
     pthread_mutex_lock(&r->lock);
     while (r->busy)
         pthread_cond_wait(&r->quiet, &r->lock);
+    bool synced = r->flow->meta.ops->write(r->flow->meta.state, META_SYNCED, sync_tx, NULL, NULL) == 0;
     for (int s = 0; s < STEP_COUNT; s++) {
         if (r->lanes[s].consumer) {
-            commit_expected(&r->lanes[s]);
+            commit_expected(&r->lanes[s], synced);
             r->flow->log.ops->unsubscribe(r->lanes[s].consumer);
         }
         lane_clear(&r->lanes[s]);

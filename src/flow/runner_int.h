@@ -42,6 +42,8 @@ struct part { // one partition under one assignment
     TAILQ_HEAD(slots, slot) slots; // in the order of offsets
     int64_t over_to;               // everything before it is over
     int64_t committed_to;          // what of that was given to the log
+    int64_t noted_to, noted_us;    // `over_to` as it was then (monotonic µs)
+    int64_t durable_to;            // everything before it is over and survives a power cut
 };
 
 struct chain { // a key with tasks in the lane: one is ready or at work, the others follow it in order

@@ -150,7 +150,8 @@ static int teardown(void **state)
     do {                                                                                                               \
         struct error err = {0};                                                                                        \
         assert_int_equal((call), -1);                                                                                  \
-        assert_string_equal(error_code_name(err.code), error_code_name(expected));                                     \
+        if (err.code != (expected))                                                                                    \
+            fail_msg("%s: %s %s, not %s", #call, error_code_name(err.code), err.message, error_code_name(expected));   \
     } while (0)
 
 static void create(struct fixture *f, const char *topic, int32_t partitions)

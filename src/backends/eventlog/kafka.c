@@ -21,6 +21,7 @@
 // log's lock guards what is known of topics. Callbacks run on the thread that serves the handle.
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "backends/eventlog/eventlog_kafka.h"
 #include "backends/eventlog/kafka_int.h"
@@ -28,6 +29,8 @@
 #include "base/log.h"
 
 #define KF_MAGIC UINT32_C(0x4b61666b)
+
+enum { DESTROY_MS = 5000 };
 
 void *kf_alloc(size_t size)
 {
@@ -237,6 +240,56 @@ int kf_new(struct kf_log *log, rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_k
     return 0;
 }
 
+// ---- Destroying a handle. After an offset query that failed (a partition that had no leader yet) librdkafka 2.0.2 may
+// have lost a reference to its broker, and then never comes back from destroying: so another thread does it, and is
+// waited for in vain only so long. What it still holds ends with the process.
+
+struct ending {
+    rd_kafka_t *rk;
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    int users;
+};
+
+static void ending_leave(struct ending *e)
+{
+    bool last = --e->users == 0;
+    pthread_cond_signal(&e->over);
+    pthread_mutex_unlock(&e->lock);
+    if (!last)
+        return;
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->over);
+    free(e);
+}
+
+static void *destroy(void *arg)
+{
+    struct ending *e = arg;
+    rd_kafka_destroy_flags(e->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    pthread_mutex_lock(&e->lock);
+    ending_leave(e);
+    return NULL;
+}
+
+void kf_destroy(rd_kafka_t *rk)
+{
+    struct ending *e = kf_alloc(sizeof *e);
+    int64_t until_us = clock_mono_us() + DESTROY_MS * 1000LL;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    pthread_t thread;
+    *e = (struct ending){.rk = rk, .users = 2};
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->over, NULL);
+    if (pthread_create(&thread, NULL, destroy, e) != 0)
+        abort();
+    pthread_detach(thread);
+    pthread_mutex_lock(&e->lock);
+    while (e->users == 2 && pthread_cond_clockwait(&e->over, &e->lock, CLOCK_MONOTONIC, &until) == 0)
+        ;
+    ending_leave(e);
+}
+
 static int take_property(struct kf_log *log, const char *name, const char *value, struct error *err)
 {
     if (strcmp(name, "deeplens.instance") == 0) {
@@ -381,7 +434,7 @@ int kf_partition_check(struct kf_log *log, const char *topic, int32_t partition,
 static void look_for_brokers(struct kf_log *log)
 {
     const struct rd_kafka_metadata *metadata;
-    if (rd_kafka_metadata(log->producer, 0, NULL, &metadata, 200) != 0)
+    if (rd_kafka_metadata(log->producer, 0, NULL, &metadata, 1000) != 0)
         return;
     kf_set_down(log, NULL);
     rd_kafka_metadata_destroy(metadata);
@@ -413,9 +466,9 @@ static void log_free(struct kf_log *log)
         topic_free(t);
     }
     if (log->producer)
-        rd_kafka_destroy(log->producer);
+        kf_destroy(log->producer);
     if (log->reader)
-        rd_kafka_destroy(log->reader);
+        kf_destroy(log->reader);
     for (struct kf_property *p = log->properties, *next; p; p = next) {
         next = p->next;
         free(p->name);

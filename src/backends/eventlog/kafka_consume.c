@@ -222,7 +222,7 @@ static void consumer_free(struct elog_consumer *c)
 {
     kf_parts_free(c);
     if (c->rk)
-        rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        kf_destroy(c->rk);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
     pthread_cond_destroy(&c->done);

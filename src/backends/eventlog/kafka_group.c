@@ -6,7 +6,7 @@
 #include "backends/eventlog/kafka_int.h"
 #include "base/clock.h"
 
-enum { DRAIN_MS = 1000 }; // that what was delivered has to be committed, before its partition is given up
+enum { DRAIN_MS = 3000 }; // that what was delivered has to be committed, before its partition is given up
 
 struct kf_part *kf_part_find(struct elog_consumer *c, const char *topic, int32_t partition)
 {

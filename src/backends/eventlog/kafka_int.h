@@ -21,8 +21,8 @@
 #include "ports/eventlog.h"
 
 enum {
-    KF_ASK_MS = 15000,        // how long brokers may take to answer
-    KF_ASK_DOWN_MS = 1000,    // … while they are known to be out of reach
+    KF_ASK_MS = 30000,        // how long brokers may take to answer
+    KF_ASK_DOWN_MS = 3000,    // … while they are known to be out of reach
     KF_PUBLISH_MS = 30000,    // until publish gives up waiting
     KF_MESSAGE_MAX = 32 << 20 // bytes of a record
 };
@@ -107,6 +107,7 @@ char *kf_strdup(const char *text);
 int kf_conf(const struct kf_log *log, rd_kafka_type_t type, const char *const *extra, rd_kafka_conf_t **out,
             struct error *err);
 int kf_new(struct kf_log *log, rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **out, struct error *err);
+void kf_destroy(rd_kafka_t *rk); // a consumer was closed before
 // An error of librdkafka as one of ours; `doing` begins the sentence. Returns -1.
 int kf_error(struct error *err, rd_kafka_resp_err_t code, const char *text, const char *doing);
 int kf_ask_ms(const struct kf_log *log);
