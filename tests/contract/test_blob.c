@@ -678,24 +678,45 @@ static size_t content(int number, int version, unsigned char out[100000])
     return len;
 }
 
-enum { KILL_KEYS = 40 };
+enum { KILL_KEYS = 40, KILL_THREADS = 4 };
 
-// Puts for ever, telling through `fd` each key whose put was reported as committed.
-static void put_until_killed(const char *folder, int fd)
+struct putter {
+    struct blob blob;
+    int number; // its keys are this one and every KILL_THREADS-th behind it
+    int told;
+};
+
+// Puts for ever, telling each key whose put was reported as committed.
+static void *put_for_ever(void *arg)
 {
-    struct blob b = {.ops = &blob_fs};
+    const struct putter *p = arg;
     struct error err;
-    static unsigned char data[100000];
-    if (blob_fs.open(folder, &b.state, &err) < 0)
-        _exit(1);
-    for (int i = 0;; i++) {
+    unsigned char *data = malloc(100000);
+    for (int i = p->number;; i += KILL_THREADS) {
         char key[32];
         int number = i % KILL_KEYS;
         snprintf(key, sizeof key, "t/%d/k%d", number % 7, number);
         size_t len = content(number, i / KILL_KEYS % 2, data);
-        if (put(b, key, data, len, &err) < 0 || write(fd, &number, sizeof number) != sizeof number)
+        if (put(p->blob, key, data, len, &err) < 0 || write(p->told, &number, sizeof number) != sizeof number)
             _exit(2);
     }
+}
+
+static void put_until_killed(const char *folder, int fd)
+{
+    struct putter putters[KILL_THREADS];
+    struct blob b = {.ops = &blob_fs};
+    struct error err;
+    if (blob_fs.open(folder, &b.state, &err) < 0)
+        _exit(1);
+    for (int i = 0; i < KILL_THREADS; i++) {
+        pthread_t thread;
+        putters[i] = (struct putter){b, i, fd};
+        if (pthread_create(&thread, NULL, put_for_ever, &putters[i]) != 0)
+            _exit(3);
+    }
+    for (;;)
+        pause();
 }
 
 static int check_whole(void *arg, const char *key, const struct blob_info *info)

@@ -3,10 +3,10 @@
 //
 // A put writes <root>/tmp/<number>, syncs the file, renames it into place and syncs the folder: a name is
 // either whole or not there, whenever the power goes. A folder that is made on the way is durable before the file
-// moves into it; folders known to be durable are remembered. Puts that end together share their flushes (fs_commit.c).
-// Write-back of a large put is started early, so that little is left to wait for at its commit. What a killed
-// process left in tmp/ is removed by the next open; the data directory has one owner, so nobody is still writing
-// there. Folders stay when they become empty: removing them would race with puts into them.
+// moves into it; folders known to be durable are remembered, so that the common put costs one sync of the file and one
+// of the folder. Write-back of a large put is started early, so that little is left to wait for at its commit. What
+// a killed process left in tmp/ is removed by the next open; the data directory has one owner, so nobody is
+// still writing there. Folders stay when they become empty: removing them would race with puts into them.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,16 @@
 #include "backends/blob/blob_fs.h"
 #include "backends/blob/fs_int.h"
 
-enum { WRITE_BACK_BYTES = 8 << 20 };
+enum { WRITE_BACK_BYTES = 8 << 20, TMP_NAME = 24 };
+
+struct blob_put {
+    struct fs *fs;
+    int fd;
+    char name[TMP_NAME]; // in tmp/
+    uint64_t size;
+    uint64_t started; // bytes whose write-back was started
+    bool broken;      // a write failed: only to be aborted
+};
 
 struct blob_reader {
     int fd;
@@ -38,7 +47,6 @@ static void fs_close(void *state)
         close(fs->root);
     if (fs->tmp >= 0)
         close(fs->tmp);
-    fs_group_free(&fs->group);
     free(fs);
 }
 DEFINE_CLEANUP(struct fs *, fs, fs_close)
@@ -95,7 +103,6 @@ static int fs_open(const char *location, void **state, struct error *err)
     if (!fs)
         return error_set(err, ERR_NO_MEMORY, "Out of memory");
     fs->root = fs->tmp = -1;
-    fs_group_init(&fs->group);
     if (!*location || make_folders(location) < 0)
         return error_errno(err, ERR_IO, *location ? errno : EINVAL, "The folder \"%s\" cannot be made", location);
     fs->root = open(location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -120,7 +127,7 @@ static int fs_free_space(void *state, uint64_t *out, struct error *err)
     return 0;
 }
 
-void fs_put_abort(struct blob_put *put)
+static void fs_put_abort(struct blob_put *put)
 {
     if (!put)
         return;
@@ -130,6 +137,7 @@ void fs_put_abort(struct blob_put *put)
         close(put->fd);
     free(put);
 }
+DEFINE_CLEANUP(struct blob_put *, put, fs_put_abort)
 
 static int fs_put_begin(void *state, uint64_t expected, struct blob_put **out, struct error *err)
 {
@@ -139,7 +147,7 @@ static int fs_put_begin(void *state, uint64_t expected, struct blob_put **out, s
         return -1;
     if (expected && expected > room)
         return error_set(err, ERR_DISK_FULL, "%" PRIu64 " bytes do not fit: %" PRIu64 " are free", expected, room);
-    _cleanup_put_ struct blob_put *put = calloc(1, sizeof *put);
+    _cleanup_(cleanup_put) struct blob_put *put = calloc(1, sizeof *put);
     if (!put)
         return error_set(err, ERR_NO_MEMORY, "Out of memory");
     put->fs = fs;
@@ -171,6 +179,38 @@ static int fs_put_write(struct blob_put *put, const void *data, size_t len, stru
     if (put->size - put->started >= WRITE_BACK_BYTES) { // only a hint: its failure shows at the commit
         sync_file_range(put->fd, (off_t)put->started, (off_t)(put->size - put->started), SYNC_FILE_RANGE_WRITE);
         put->started = put->size;
+    }
+    return 0;
+}
+
+// A rename that meets a folder where the file should be, or a file where a folder should be.
+static enum error_code place_code(int saved)
+{
+    return saved == EISDIR || saved == ENOTDIR || saved == EEXIST || saved == ENOTEMPTY ? ERR_CONFLICT : ERR_IO;
+}
+
+static int fs_put_commit(struct blob_put *ended, const char *key, struct error *err)
+{
+    _cleanup_(cleanup_put) struct blob_put *put = ended;
+    const char *leaf;
+    if (put->broken)
+        return error_set(err, ERR_IO, "A blob cannot be stored: a write of it failed");
+    if (fs_key_check(key, err) < 0)
+        return -1;
+    _cleanup_close_ int folder = fs_open_folder(put->fs, key, true, &leaf);
+    if (folder < 0)
+        return error_errno(err, place_code(errno), errno, "The folder of \"%s\" cannot be made", key);
+    if (fsync(put->fd) < 0)
+        return error_errno(err, ERR_IO, errno, "\"%s\" cannot be made durable", key);
+    bool replaces = faccessat(folder, leaf, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    if (renameat(put->fs->tmp, put->name, folder, leaf) < 0)
+        return error_errno(err, place_code(errno), errno, "\"%s\" cannot be put in its place", key);
+    put->name[0] = 0;
+    if (fsync(folder) < 0) {
+        int saved = errno;
+        if (!replaces) // what was there before is gone; then the new bytes are better than none
+            unlinkat(folder, leaf, 0);
+        return error_errno(err, ERR_IO, saved, "The name \"%s\" cannot be made durable", key);
     }
     return 0;
 }
