@@ -26,6 +26,7 @@ demo:
 
 test:
 	@tools/deps.sh build test
+	@tools/models/make.sh
 	@tools/test.sh
 
 run: all

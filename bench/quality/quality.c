@@ -2,11 +2,13 @@
 // How well copies are found: every edited copy of some of the pictures is searched among all of them, by exact
 // cosine similarity. One JSON line a figure on stdout, a table on stderr.
 //
-//   quality BUILD [--short] [--model NAME] [--precision P] [--items N] [--queries N] [--half held-out|tuning|all]
+//   quality BUILD [--short] [--model NAME] [--precision P] [--against P] [--items N] [--queries N] [--half
+//   held-out|tuning|all]
 //   [--seed S]
 //           [FOLDER…]
 //
-// Models are those of the usual folder (`make models`); builtin unless said.
+// Models are those of the usual folder (`make models`); builtin unless said. With --against, instead: how many of the
+// ten nearest items are the same under both precisions.
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,7 +29,7 @@ enum { MAX_THREADS = 64 };
 
 struct options {
     size_t items, queries;
-    const char *half, *model, *precision;
+    const char *half, *model, *precision, *against;
     uint64_t seed;
     char **folders;
     size_t folder_count;
@@ -56,9 +58,9 @@ static char *usual_folders[] = {"/usr/share/backgrounds", "/usr/share/wallpapers
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: quality BUILD [--short] [--model NAME] [--precision auto|f32|bf16|int8] [--items N] [--queries N] "
-            "[--half held-out|tuning|all] [--seed S] [FOLDER...]\n");
+    fprintf(stderr, "usage: quality BUILD [--short] [--model NAME] [--precision auto|f32|bf16|int8] [--against "
+                    "f32|bf16|int8] [--items N] [--queries N] "
+                    "[--half held-out|tuning|all] [--seed S] [FOLDER...]\n");
     return 2;
 }
 
@@ -83,6 +85,8 @@ static int options_parse(struct options *o, int argc, char **argv)
             o->model = value;
         else if (strcmp(argv[i], "--precision") == 0)
             o->precision = value;
+        else if (strcmp(argv[i], "--against") == 0)
+            o->against = value;
         else if (strcmp(argv[i], "--seed") == 0)
             o->seed = strtoull(value, NULL, 10);
         else
@@ -146,6 +150,35 @@ static size_t rank_of(const struct bench *b, const float *query, size_t right)
     for (size_t i = 0; i < b->corpus.count; i++)
         rank += i != right && dot(query, b->vectors + i * dimension, dimension) >= score;
     return rank;
+}
+
+// The ten items nearest to an item, itself left out.
+static void nearest(const struct bench *b, size_t item, size_t out[10])
+{
+    size_t dimension = b->model->dimension;
+    float scores[11];
+    int found = 0;
+    for (size_t i = 0; i < b->corpus.count; i++) {
+        float score = dot(b->vectors + item * dimension, b->vectors + i * dimension, dimension);
+        if (i == item || (found == 10 && score <= scores[9]))
+            continue;
+        int at = found < 10 ? found++ : 9;
+        for (; at > 0 && scores[at - 1] < score; at--) {
+            scores[at] = scores[at - 1];
+            out[at] = out[at - 1];
+        }
+        scores[at] = score;
+        out[at] = i;
+    }
+}
+
+static size_t count_common(const size_t *a, const size_t *b)
+{
+    size_t common = 0;
+    for (int i = 0; i < 10; i++)
+        for (int k = 0; k < 10; k++)
+            common += a[i] == b[k];
+    return common;
 }
 
 static void ask(struct bench *b, size_t item, enum edit edit, float *query)
@@ -294,6 +327,38 @@ static int open_model(struct bench *b, const char *build, struct error *err)
     return b->model ? 0 : error_set(err, ERR_MODEL_UNKNOWN, "there is no model %s", b->options.model);
 }
 
+static void close_model(struct bench *b)
+{
+    b->extractor.ops->close(b->extractor.state);
+    b->extractor.state = NULL;
+}
+
+// overlap@10 of the two precisions, over the chosen items.
+static int compare_precisions(struct bench *b, const char *build, struct error *err)
+{
+    size_t(*first)[10] = calloc(b->chosen_count, sizeof *first), common = 0;
+    for (size_t i = 0; i < b->chosen_count; i++)
+        nearest(b, b->chosen[i], first[i]);
+    close_model(b);
+    b->options.precision = b->options.against;
+    b->model = NULL;
+    int rc = open_model(b, build, err);
+    if (rc == 0) {
+        run_threads(b, index_items);
+        for (size_t i = 0; i < b->chosen_count; i++) {
+            size_t second[10];
+            nearest(b, b->chosen[i], second);
+            common += count_common(first[i], second);
+        }
+        char figure[96];
+        snprintf(figure, sizeof figure, "%s overlap@10 with %s", b->model->name, b->options.against);
+        double overlap = share(common, 10 * b->chosen_count);
+        print_json(figure, overlap, "0.9", overlap >= 0.9);
+    }
+    free(first);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -314,12 +379,19 @@ int main(int argc, char **argv)
     b.vectors = calloc(b.corpus.count, b.model->dimension * sizeof(float));
     run_threads(&b, index_items);
     choose(&b);
-    run_threads(&b, ask_all);
-    print_all(&b);
+    if (b.options.against) {
+        if (compare_precisions(&b, argv[1], &err)) {
+            fprintf(stderr, "quality: %s\n", err.message);
+            return 1;
+        }
+    } else {
+        run_threads(&b, ask_all);
+        print_all(&b);
+    }
     free(b.vectors);
     free(b.chosen);
     corpus_free(&b.corpus);
-    b.extractor.ops->close(b.extractor.state);
+    close_model(&b);
     vips_shutdown();
     return 0;
 }

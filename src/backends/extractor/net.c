@@ -168,7 +168,8 @@ static int read_output(struct net *n, struct ov_tensor *tensor, size_t count, fl
                          n->spec.name, longest, n->dimension);
     if (n->ov->tensor_data(tensor, &data) != 0)
         return failed(n, ERR_EXTRACTION_FAILED, "gave nothing that can be read", err);
-    n->dimension = longest;
+    if (!n->dimension)
+        n->dimension = longest; // when it is first run, before there are threads
     memcpy(out, data, all * sizeof(float));
     return 0;
 }
