@@ -46,9 +46,10 @@ void id_new(const char *prefix, char out[ID_MAX])
     format_uuid(prefix, b, out);
 }
 
-static int hex(char c)
+// Of a digit that isxdigit knows.
+static unsigned hex(char c)
 {
-    return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+    return c <= '9' ? (unsigned)(c - '0') : ((unsigned)c | 0x20U) - 'a' + 10U;
 }
 
 static bool is_uuid(const char *text)

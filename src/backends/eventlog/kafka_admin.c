@@ -520,7 +520,7 @@ static int describe(struct kf_log *log, struct arena *arena, const char *name, s
 
 int kf_topic_list(void *state, struct arena *arena, struct elog_topic_info **out, size_t *count, struct error *err)
 {
-    struct described d;
+    struct described d = {0};
     if (describe(kf_log(state), arena, NULL, &d, err) < 0)
         return -1;
     *out = d.infos;
@@ -531,7 +531,7 @@ int kf_topic_list(void *state, struct arena *arena, struct elog_topic_info **out
 int kf_topic_describe(void *state, struct arena *arena, const char *topic, struct elog_topic_info *out,
                       struct error *err)
 {
-    struct described d;
+    struct described d = {0};
     if (describe(kf_log(state), arena, topic, &d, err) < 0)
         return -1;
     if (d.count != 1)

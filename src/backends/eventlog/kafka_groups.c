@@ -192,7 +192,7 @@ static int describe_one(struct whole *w, const char *name, struct error *err)
         return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), "The group cannot be described");
     bool known =
         count && !error && rd_kafka_ConsumerGroupDescription_state(groups[0]) != RD_KAFKA_CONSUMER_GROUP_STATE_DEAD;
-    if (!known && !w->committed->cnt)
+    if (!known && (!w->committed || !w->committed->cnt))
         return error_set(err, ERR_NOT_FOUND, "There is no group %.128s", name);
     w->group = count ? groups[0] : NULL;
     w->info->members = known ? rd_kafka_ConsumerGroupDescription_member_count(groups[0]) : 0;

@@ -219,7 +219,7 @@ static int warm_up(struct net *n, struct error *err)
 {
     size_t numbers = picture_numbers(n), biggest = n->one_by_one ? 1 : (size_t)n->batch_max;
     _cleanup_free_ uint8_t *grey = malloc(biggest * numbers);
-    _cleanup_free_ float *out = malloc(biggest * (n->dimension ? n->dimension : MODEL_DIMENSION_MAX) * sizeof(float));
+    _cleanup_free_ float *out = calloc(biggest * (n->dimension ? n->dimension : MODEL_DIMENSION_MAX), sizeof(float));
     if (!grey || !out)
         return error_set(err, ERR_NO_MEMORY, "Model %s: no memory to try it", n->spec.name);
     for (size_t i = 0; i < biggest * numbers; i++)

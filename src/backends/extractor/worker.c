@@ -27,8 +27,6 @@ enum {
     HIGH_FD = 64 // above every number that a worker's descriptors get
 };
 
-extern char **environ;
-
 struct worker {
     struct worker_order order;
     char *program;
