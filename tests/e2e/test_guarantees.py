@@ -221,23 +221,21 @@ class Guarantees(Case):
 
     def test_g5_poison_does_not_stall(self):
         """A picture that kills the process ends as a dead letter, and its neighbours are searchable."""
-        server = Server(os.path.join(self.scratch, "data"), "--fault", "extractor.extract:abort@3")
+        # An original takes a while to read: the answer to its upload has left before it is extracted and kills.
+        server = Server(os.path.join(self.scratch, "data"), "--fault", "extractor.extract:abort@3,blob.open_read:sleep=500@1+")
         self.addCleanup(server.stop)
         server.start()
         ids = [server.upload(png(seed)).json["imageId"] for seed in range(2)]
         for image_id in ids:
             server.wait_status(image_id, "completed")
-        with contextlib.suppress(OSError):  # it may die before its answer leaves
-            server.upload(png(99))
+        poison = server.upload(png(99)).json["imageId"]
         server.process.wait(harness.PATIENCE)
         server.stop()
         starts = 1
-        poison = None
         server.flags = ("--fault", "extractor.extract:abort@1")  # whatever is extracted first kills: it is the poison
         while starts < 6:
             try:
                 server.start()
-                poison = poison or server.upload(png(99)).json["imageId"]  # the same bytes: it is there already
                 status = server.wait_status(poison, "failed")
                 break
             except (OSError, RuntimeError):  # it died, perhaps before it could say that it answers

@@ -41,7 +41,7 @@ void embed_init(struct embed *e, int inputs, double radians, uint64_t seed)
     }
 }
 
-SIMD_CLONES void embed_add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
+SIMD_CLONES static void add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
 {
     uint16_t phase[EMBED_FEATURES];
     memcpy(phase, e->phase, sizeof(phase));
@@ -55,4 +55,9 @@ SIMD_CLONES void embed_add(const struct embed *e, const int16_t *measured, int32
         int32_t at = (int16_t)phase[j], size = at < 0 ? -at : at;
         sums[j] += (at * (32768 - size)) >> 15;
     }
+}
+
+void embed_add(const struct embed *e, const int16_t *measured, int32_t sums[EMBED_FEATURES])
+{
+    add(e, measured, sums);
 }
