@@ -27,6 +27,8 @@ supp=$(pwd)/tests/sanitizers
 export ASAN_OPTIONS="abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1:log_path='$logs/reports/asan'"
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:log_path='$logs/reports/ubsan'"
 export LSAN_OPTIONS="suppressions='$supp/lsan.supp':print_suppressions=0"
+# OpenVINO's TBB would open libraries in a way that no sanitizer's runtime bears.
+export TBB_ENABLE_SANITIZERS=1
 export TSAN_OPTIONS="suppressions='$supp/tsan.supp':second_deadlock_stack=1:log_path='$logs/reports/tsan'"
 
 say() { echo "== $1 ($(($(date +%s) - start)) s)"; }
