@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "backends/extractor/worker_wire.h"
 #include "base/cleanup.h"
@@ -194,12 +195,16 @@ static enum outcome ask(struct worker *w, int stream, size_t count, struct error
     return answer.rc < 0 ? REFUSED : DONE;
 }
 
-// A fresh worker in place of a dead one; with `alive` held for writing.
+// A fresh worker in place of a dead one; with `alive` held for writing. That it cannot be had now does not say that the
+// model is no good: it was.
 static int replace(struct worker *w, char how[64], int patience_ms, struct error *err)
 {
+    struct error why = {0};
     bury(w, patience_ms, how);
     w->generation++;
-    return launch(w, err) < 0 || worker_ready(w, err) < 0 ? -1 : 0;
+    if (launch(w, &why) < 0 || worker_ready(w, &why) < 0)
+        return error_set(err, ERR_EXTRACTION_FAILED, "%s", why.message);
+    return 0;
 }
 
 // Once more, with nothing else in flight, on a worker that nobody else has killed yet: what kills it now has done it

@@ -76,15 +76,20 @@ static int fake_worker(void)
     _exit(0);
 }
 
-static struct worker *start_fake(void)
+static struct worker *start_program(const char *program)
 {
     const struct model_spec spec = {.name = "fake", .width = EDGE, .height = EDGE, .dimension = 2};
     const struct net_config config = {.streams = STREAMS, .batch_max = BATCH};
     struct worker *w = NULL;
     struct error err = {0};
-    if (worker_start(&spec, &config, "/proc/self/exe", &w, &err) < 0 || worker_ready(w, &err) < 0)
+    if (worker_start(&spec, &config, program, &w, &err) < 0 || worker_ready(w, &err) < 0)
         fail_msg("%s", err.message);
     return w;
+}
+
+static struct worker *start_fake(void)
+{
+    return start_program("/proc/self/exe");
 }
 
 // --- A worker that dies
@@ -116,6 +121,26 @@ static void a_worker_killed_from_outside_costs_nothing(void **state)
         assert_true(worker_vectors(w, 1)[0] == (float)i);
     }
     worker_stop(w);
+}
+
+static void a_worker_that_cannot_be_had_now_may_be_had_later(void **state)
+{
+    char program[256];
+    struct error err = {0};
+    snprintf(program, sizeof program, "%s/program", folder);
+    assert_int_equal(symlink("/proc/self/exe", program), 0);
+    struct worker *w = start_program(program);
+    unlink(program);
+    kill(worker_pid(w), SIGKILL);
+    memset(worker_pictures(w, 0), 5, EDGE * EDGE * 3);
+    assert_int_equal(worker_run(w, 0, 1, &err), -1);
+    assert_int_equal(err.code, ERR_EXTRACTION_FAILED);
+    assert_true(err.retryable);
+    assert_int_equal(symlink("/proc/self/exe", program), 0);
+    assert_int_equal(worker_run(w, 0, 1, &err), 0);
+    assert_true(worker_vectors(w, 0)[0] == 5);
+    worker_stop(w);
+    unlink(program);
 }
 
 static void what_a_worker_refuses_is_no_death(void **state)
@@ -460,6 +485,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_that_kills_fails_and_the_next_one_works),
         cmocka_unit_test(a_worker_killed_from_outside_costs_nothing),
+        cmocka_unit_test(a_worker_that_cannot_be_had_now_may_be_had_later),
         cmocka_unit_test(what_a_worker_refuses_is_no_death),
         cmocka_unit_test(a_program_that_is_no_worker_is_an_error),
         cmocka_unit_test(nobody_fails_for_anothers_picture),
