@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tokenize FILE [MOST]: reads lines that are JSON strings from stdin, writes the tokens of each as a line of numbers. For
-// tokenizers.py, which compares them with those of Hugging Face's tokenizers.
+// tokenize FILE [MOST]: reads lines that are JSON strings from stdin, writes the tokens of each as a line of numbers.
+// For tokenizers.py, which compares them with those of Hugging Face's tokenizers.
 #include <stdio.h>
 
 #include "backends/extractor/tokenizer.h"
@@ -21,8 +21,8 @@ int main(int argc, char **argv)
         int32_t ids[TOKENIZER_TOKENS_MAX];
         size_t count;
         _cleanup_json_ json_t *text = json_loadb(line, (size_t)len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        if (!json_is_string(text) || tokenizer_encode(t, json_string_value(text), json_string_length(text), most, ids,
-                                                      &count, &err) < 0) {
+        if (!json_is_string(text) ||
+            tokenizer_encode(t, json_string_value(text), json_string_length(text), most, ids, &count, &err) < 0) {
             fprintf(stderr, "tokenize: %s\n", err.code ? err.message : "a line is no JSON string");
             return 1;
         }
