@@ -54,9 +54,19 @@ static rd_kafka_t *bare(rd_kafka_type_t type, const char *const *settings)
 
 static double bare_published(const char *topic, size_t events)
 {
-    static const char *const settings[] = {
-        "enable.idempotence",         "true",  "acks", "all", "partitioner", "murmur2", "linger.ms", "0",
-        "queue.buffering.max.kbytes", "65536", NULL};
+    static const char *const settings[] = {"enable.idempotence",
+                                           "true",
+                                           "acks",
+                                           "all",
+                                           "max.in.flight",
+                                           "1",
+                                           "partitioner",
+                                           "murmur2",
+                                           "linger.ms",
+                                           "0",
+                                           "queue.buffering.max.kbytes",
+                                           "65536",
+                                           NULL};
     rd_kafka_t *rk = bare(RD_KAFKA_PRODUCER, settings);
     rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
     double start = bench_now();

@@ -131,6 +131,8 @@ static const char *const fixed[] = {"enable.idempotence",
                                     "retries",
                                     "partitioner",
                                     "transactional.id",
+                                    "max.in.flight",
+                                    "max.in.flight.requests.per.connection",
                                     "group.id",
                                     "group.instance.id",
                                     "enable.auto.commit",
@@ -469,6 +471,7 @@ static void log_free(struct kf_log *log)
         kf_destroy(log->producer);
     if (log->reader)
         kf_destroy(log->reader);
+    kf_askers_free(log);
     for (struct kf_property *p = log->properties, *next; p; p = next) {
         next = p->next;
         free(p->name);
@@ -478,6 +481,7 @@ static void log_free(struct kf_log *log)
     free(log->instance);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->reading);
+    pthread_mutex_destroy(&log->asking);
     log->magic = 0;
     free(log);
 }
@@ -497,6 +501,8 @@ static int make_producer(struct kf_log *log, struct error *err)
                                            "all",
                                            "message.timeout.ms",
                                            "0",
+                                           "max.in.flight",
+                                           "1",
                                            "partitioner",
                                            "murmur2",
                                            "linger.ms",
@@ -531,6 +537,7 @@ static int log_open(const char *location, struct meta *meta, void **state, struc
     log->magic = KF_MAGIC;
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->reading, NULL);
+    pthread_mutex_init(&log->asking, NULL);
     if (take_location(log, location, err) < 0 || check_consumer(log, err) < 0 || make_producer(log, err) < 0)
         return -1;
     if (pthread_create(&log->thread, NULL, serve, log) != 0)

@@ -63,6 +63,68 @@ int kf_group_list(void *state, struct arena *arena, struct elog_group_info **out
     return 0;
 }
 
+// ---- Asking as a group. The functions of the admin API for a group's offsets (ListConsumerGroupOffsets and its
+// sister) crash in librdkafka 2.0.2 when the coordinator is just being loaded, as it is after a broker's restart. A
+// consumer that never subscribes may ask, and commit while the group has no members. Those of the last groups asked
+// about are kept.
+
+enum { ASKERS_MAX = 16 };
+
+static void asker_free(struct kf_asker *a)
+{
+    kf_destroy(a->rk);
+    free(a);
+}
+
+void kf_askers_free(struct kf_log *log)
+{
+    for (struct kf_asker *a = log->askers, *next; a; a = next) {
+        next = a->next;
+        asker_free(a);
+    }
+}
+
+static void forget_oldest(struct kf_log *log)
+{
+    struct kf_asker **at = &log->askers;
+    for (int i = 0; *at && i < ASKERS_MAX; i++)
+        at = &(*at)->next;
+    if (*at)
+        asker_free(take_ptr(*at));
+}
+
+static int asker_new(struct kf_log *log, const char *group, struct kf_asker **out, struct error *err)
+{
+    const char *const settings[] = {"group.id", group, "enable.auto.commit", "false", NULL};
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *rk;
+    if (kf_conf(log, RD_KAFKA_CONSUMER, settings, &conf, err) < 0 || kf_new(log, RD_KAFKA_CONSUMER, conf, &rk, err) < 0)
+        return -1;
+    struct kf_asker *a = kf_alloc(sizeof *a + strlen(group) + 1);
+    memcpy(a->group, group, strlen(group));
+    a->rk = rk;
+    *out = a;
+    return 0;
+}
+
+// The group's asker, made if need be, and first in the list from now on. log->asking held.
+static int asker(struct kf_log *log, const char *group, rd_kafka_t **out, struct error *err)
+{
+    struct kf_asker **at = &log->askers, *a;
+    while ((a = *at) && strcmp(a->group, group) != 0)
+        at = &a->next;
+    if (a)
+        *at = a->next;
+    else if (asker_new(log, group, &a, err) < 0)
+        return -1;
+    a->next = log->askers;
+    log->askers = a;
+    forget_oldest(log);
+    rd_kafka_poll(a->rk, 0); // what it had to say since it was last used
+    *out = a->rk;
+    return 0;
+}
+
 // ---- One group
 
 struct whole {
@@ -73,28 +135,44 @@ struct whole {
     const rd_kafka_ConsumerGroupDescription_t *group;
 };
 
-static void ask_offsets(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+// Every partition of every topic, as the question for what a group committed.
+static int all_partitions(struct kf_log *log, rd_kafka_topic_partition_list_t **out, struct error *err)
 {
-    rd_kafka_ListConsumerGroupOffsets_t *of = rd_kafka_ListConsumerGroupOffsets_new(arg, NULL);
-    rd_kafka_ListConsumerGroupOffsets(rk, &of, 1, options, queue);
-    rd_kafka_ListConsumerGroupOffsets_destroy(of);
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(log->producer, 1, NULL, &metadata, kf_ask_ms(log));
+    if (code != 0)
+        return kf_error(err, code, NULL, "The topics cannot be listed");
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
+    for (int t = 0; t < metadata->topic_cnt; t++)
+        for (int p = 0; strncmp(metadata->topics[t].topic, "__", 2) != 0 && p < metadata->topics[t].partition_cnt; p++)
+            rd_kafka_topic_partition_list_add(list, metadata->topics[t].topic, p);
+    rd_kafka_metadata_destroy(metadata);
+    *out = list;
+    return 0;
 }
 
 static int committed_offsets(struct kf_log *log, const char *group, rd_kafka_topic_partition_list_t **out,
                              struct error *err)
 {
-    static const char doing[] = "The group's offsets cannot be had";
-    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, ask_offsets, (void *)group, doing, &event, err) < 0)
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *all = NULL;
+    if (all_partitions(log, &all, err) < 0)
         return -1;
-    size_t count;
-    const rd_kafka_group_result_t **results =
-        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-    const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
-    if (error)
-        return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing);
-    *out = count ? rd_kafka_topic_partition_list_copy(rd_kafka_group_result_partitions(results[0]))
-                 : rd_kafka_topic_partition_list_new(1);
+    pthread_mutex_lock(&log->asking);
+    rd_kafka_t *rk = NULL;
+    rd_kafka_resp_err_t code = 0;
+    int rc = asker(log, group, &rk, err);
+    if (rc == 0 && all->cnt)
+        code = rd_kafka_committed(rk, all, kf_ask_ms(log));
+    pthread_mutex_unlock(&log->asking);
+    if (rc < 0)
+        return -1;
+    if (code != 0 && code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return kf_error(err, code, NULL, "The group's offsets cannot be had");
+    *out = rd_kafka_topic_partition_list_new(all->cnt);
+    for (int i = 0; i < all->cnt; i++)
+        if (all->elems[i].offset >= 0)
+            rd_kafka_topic_partition_list_add(*out, all->elems[i].topic, all->elems[i].partition)->offset =
+                all->elems[i].offset;
     return 0;
 }
 
@@ -206,12 +284,8 @@ int kf_group_describe(void *state, struct arena *arena, const char *group, struc
     struct kf_log *log = kf_log(state);
     struct elog_group_info info = {.name = arena_strdup(arena, group)};
     _cleanup_kf_list_ rd_kafka_topic_partition_list_t *committed = NULL;
-    struct error why = {0};
-    if (committed_offsets(log, group, &committed, &why) < 0) {
-        if (why.code != ERR_NOT_FOUND)
-            return error_copy(err, &why);
-        committed = rd_kafka_topic_partition_list_new(1);
-    }
+    if (committed_offsets(log, group, &committed, err) < 0)
+        return -1;
     struct whole w = {.log = log, .arena = arena, .info = &info, .committed = committed};
     if (describe_one(&w, group, err) < 0)
         return -1;
@@ -221,36 +295,11 @@ int kf_group_describe(void *state, struct arena *arena, const char *group, struc
 
 // ---- Changing
 
-struct seek {
-    const char *group;
-    rd_kafka_topic_partition_list_t *list;
-};
-
-static void ask_seek(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
-{
-    const struct seek *seek = arg;
-    rd_kafka_AlterConsumerGroupOffsets_t *to = rd_kafka_AlterConsumerGroupOffsets_new(seek->group, seek->list);
-    rd_kafka_AlterConsumerGroupOffsets(rk, &to, 1, options, queue);
-    rd_kafka_AlterConsumerGroupOffsets_destroy(to);
-}
-
 static void ask_delete(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
 {
     rd_kafka_DeleteGroup_t *group = rd_kafka_DeleteGroup_new(arg);
     rd_kafka_DeleteGroups(rk, &group, 1, options, queue);
     rd_kafka_DeleteGroup_destroy(group);
-}
-
-static int group_result(const rd_kafka_group_result_t **results, size_t count, const char *doing, struct error *err)
-{
-    const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
-    if (error)
-        return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing);
-    const rd_kafka_topic_partition_list_t *list = count ? rd_kafka_group_result_partitions(results[0]) : NULL;
-    for (int i = 0; list && i < list->cnt; i++)
-        if (list->elems[i].err)
-            return kf_error(err, list->elems[i].err, NULL, doing);
-    return 0;
 }
 
 int kf_group_seek(void *state, const char *group, const char *topic, int32_t partition, int64_t offset,
@@ -270,14 +319,13 @@ int kf_group_seek(void *state, const char *group, const char *topic, int32_t par
                          (long long)end);
     _cleanup_kf_list_ rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
-    struct seek seek = {group, list};
-    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, ask_seek, &seek, doing, &event, err) < 0)
-        return -1;
-    size_t count;
-    const rd_kafka_group_result_t **results = rd_kafka_AlterConsumerGroupOffsets_result_groups(
-        rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count);
-    return group_result(results, count, doing, err);
+    pthread_mutex_lock(&log->asking);
+    rd_kafka_t *rk = NULL;
+    int rc = asker(log, group, &rk, err);
+    if (rc == 0)
+        code = rd_kafka_commit(rk, list, 0);
+    pthread_mutex_unlock(&log->asking);
+    return rc < 0 ? -1 : code == 0 ? 0 : kf_error(err, code, NULL, doing);
 }
 
 int kf_group_delete(void *state, const char *group, struct error *err)
@@ -289,5 +337,6 @@ int kf_group_delete(void *state, const char *group, struct error *err)
     size_t count;
     const rd_kafka_group_result_t **results =
         rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count);
-    return group_result(results, count, doing, err);
+    const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
+    return error ? kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing) : 0;
 }

@@ -39,6 +39,12 @@ struct kf_property {
     char *name, *value;
 };
 
+struct kf_asker { // speaks for a group without being in it
+    struct kf_asker *next;
+    rd_kafka_t *rk;
+    char group[];
+};
+
 struct kf_log {
     uint32_t magic;
     struct kf_property *properties;
@@ -54,6 +60,9 @@ struct kf_log {
     pthread_mutex_t lock; // guards what follows
     struct kf_topic *topics;
     char why_down[256];
+
+    pthread_mutex_t asking; // guards `askers`, and one at a time uses them
+    struct kf_asker *askers;
 
     pthread_mutex_t reading; // one reads without a group at a time
     rd_kafka_t *reader;      // made when it is first needed
@@ -133,6 +142,9 @@ struct kf_part *kf_part_find(struct elog_consumer *c, const char *topic, int32_t
 void kf_part_empty(struct elog_consumer *c, struct kf_part *part);                           // lock held
 void kf_parts_free(struct elog_consumer *c);
 void kf_commit_send(struct elog_consumer *c, bool wait);
+
+// --- kafka_groups.c
+void kf_askers_free(struct kf_log *log);
 
 // --- kafka_read.c
 struct kf_place {

@@ -21,8 +21,10 @@ static int reader(struct kf_log *log, struct error *err)
                                            "4096",
                                            NULL};
     rd_kafka_conf_t *conf;
-    if (log->reader)
+    if (log->reader) {
+        rd_kafka_poll(log->reader, 0); // what it had to say since it was last used
         return 0;
+    }
     return kf_conf(log, RD_KAFKA_CONSUMER, settings, &conf, err) < 0
                ? -1
                : kf_new(log, RD_KAFKA_CONSUMER, conf, &log->reader, err);
