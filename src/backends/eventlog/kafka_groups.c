@@ -136,26 +136,24 @@ struct whole {
 };
 
 // Every partition of every topic, as the question for what a group committed.
-static int all_partitions(struct kf_log *log, rd_kafka_topic_partition_list_t **out, struct error *err)
+static int all_partitions(struct kf_log *log, rd_kafka_topic_partition_list_t *list, struct error *err)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(log->producer, 1, NULL, &metadata, kf_ask_ms(log));
     if (code != 0)
         return kf_error(err, code, NULL, "The topics cannot be listed");
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
     for (int t = 0; t < metadata->topic_cnt; t++)
         for (int p = 0; strncmp(metadata->topics[t].topic, "__", 2) != 0 && p < metadata->topics[t].partition_cnt; p++)
             rd_kafka_topic_partition_list_add(list, metadata->topics[t].topic, p);
     rd_kafka_metadata_destroy(metadata);
-    *out = list;
     return 0;
 }
 
 static int committed_offsets(struct kf_log *log, const char *group, rd_kafka_topic_partition_list_t **out,
                              struct error *err)
 {
-    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *all = NULL;
-    if (all_partitions(log, &all, err) < 0)
+    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(64);
+    if (all_partitions(log, all, err) < 0)
         return -1;
     pthread_mutex_lock(&log->asking);
     rd_kafka_t *rk = NULL;
