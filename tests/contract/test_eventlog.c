@@ -1395,6 +1395,60 @@ static void g4_a_group_that_changes_misses_nothing(void **state)
     assert_int_equal(total, KEYS * PER_KEY);
 }
 
+// ---- Brokers with members of a name: the last to come with it has the partitions.
+
+static void *open_named(struct fixture *f)
+{
+    char named[320];
+    snprintf(named, sizeof named, "%sdeeplens.instance=twin\n", location());
+    void *log = NULL;
+    assert_ok(backend->ops->open(named, &f->meta, &log, &err));
+    return log;
+}
+
+// Polls until the consumer has a record; how often it was refused meanwhile.
+static int poll_through(struct fixture *f, struct elog_consumer *consumer)
+{
+    int refused = 0;
+    for (f->count = 0; f->count == 0;) {
+        struct error why = {0};
+        if (backend->ops->poll(consumer, BATCH, NO_LIMIT, 100, f->polled, &f->count, &why) < 0) {
+            assert_int_equal(why.code, ERR_CONFLICT);
+            refused++;
+        }
+    }
+    return refused;
+}
+
+static void g4_a_member_that_was_shut_out_joins_again(void **state)
+{
+    struct fixture *f = *state;
+    create(f, "t", 1);
+    publish_numbers(f, "t", "k", 0, 1);
+    void *logs[2] = {open_named(f), open_named(f)};
+    struct elog_consumer *twins[2];
+    const char *topics[] = {"t"};
+    assert_ok(backend->ops->subscribe(logs[0], "g", topics, 1, "m", &twins[0], &err));
+    poll_through(f, twins[0]);
+    struct elog_record first = {.topic = "t", .epoch = f->polled[0]->epoch, .offset = f->polled[0]->offset};
+    drop_polled(f);
+
+    assert_ok(backend->ops->subscribe(logs[1], "g", topics, 1, "m", &twins[1], &err));
+    poll_through(f, twins[1]);
+    drop_polled(f);
+    backend->ops->unsubscribe(twins[1]);
+    backend->ops->close(logs[1]);
+
+    assert_true(poll_through(f, twins[0]) > 0);
+    assert_value(f->polled[0], "0");
+    assert_code(backend->ops->commit(twins[0], "t", 0, first.epoch, first.offset + 1, &err), ERR_CONFLICT);
+    assert_ok(backend->ops->commit(twins[0], "t", 0, f->polled[0]->epoch, f->polled[0]->offset + 1, &err));
+    drop_polled(f);
+    backend->ops->unsubscribe(twins[0]);
+    backend->ops->close(logs[0]);
+    assert_int_equal(group(f, "g").partitions[0].lag, 0);
+}
+
 // ---- G1: what was published survives the death of the process. The child is this program again.
 
 static int child_main(const char *meta_location)
@@ -1503,9 +1557,15 @@ static int run(void)
         T(g4_a_group_that_changes_misses_nothing),
         T(g1_published_records_survive_a_kill),
     };
+    const struct CMUnitTest with_brokers[] = {
+        T(g4_a_member_that_was_shut_out_joins_again),
+    };
     char name[64];
     snprintf(name, sizeof name, "%s, %s", backend->ops->name, variant->name);
-    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
+    if (backend->server)
+        failed += cmocka_run_group_tests_name(name, with_brokers, NULL, NULL);
+    return failed;
 }
 
 // A back end with a server when it is said where that is, and then no other.

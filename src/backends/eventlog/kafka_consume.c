@@ -14,8 +14,86 @@ enum {
     SERVE_MS = 50,            // that the thread waits for a message, before it looks at other things
     COMMIT_EVERY_US = 100000, // how often the brokers are told what is done
     SEEK_MS = 5000,
-    CLOSE_MS = 5000
+    CLOSE_MS = 5000,
+    AGAIN_US =
+        2000000 // from being shut out to the next try: two of one name must not drive each other out at full speed
 };
+
+// ---- A member of a group
+
+static int make_handle(struct kf_log *log, struct elog_consumer *c, struct error *err)
+{
+    const char *settings[] = {"group.id",
+                              c->group,
+                              "client.id",
+                              c->member,
+                              "enable.auto.commit",
+                              "false",
+                              "enable.auto.offset.store",
+                              "false",
+                              "auto.offset.reset",
+                              "earliest",
+                              "partition.assignment.strategy",
+                              "range",
+                              "session.timeout.ms",
+                              "15000",
+                              "heartbeat.interval.ms",
+                              "1000",
+                              "fetch.error.backoff.ms",
+                              "100",
+                              "fetch.wait.max.ms",
+                              "100",
+                              "queued.min.messages",
+                              "10000",
+                              "queued.max.messages.kbytes",
+                              "16384",
+                              NULL,
+                              NULL,
+                              NULL};
+    if (log->instance && *log->instance) {
+        settings[ARRAY_LEN(settings) - 3] = "group.instance.id";
+        settings[ARRAY_LEN(settings) - 2] = log->instance;
+    }
+    rd_kafka_conf_t *conf;
+    if (kf_conf(log, RD_KAFKA_CONSUMER, settings, &conf, err) < 0)
+        return -1;
+    rd_kafka_conf_set_opaque(conf, c);
+    rd_kafka_conf_set_rebalance_cb(conf, kf_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, kf_committed);
+    if (kf_new(log, RD_KAFKA_CONSUMER, conf, &c->rk, err) < 0)
+        return -1;
+    rd_kafka_poll_set_consumer(c->rk);
+    return 0;
+}
+
+static int join(struct elog_consumer *c, struct error *err)
+{
+    if (make_handle(c->log, c, err) < 0)
+        return -1;
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(c->rk, c->topics);
+    if (code != 0)
+        return kf_error(err, code, NULL, "The group cannot be joined");
+    return 0;
+}
+
+// As a new member in the place of one that was shut out, with nothing of what that had.
+static void join_again(struct elog_consumer *c)
+{
+    if (clock_mono_us() < c->again_us) {
+        clock_sleep_ms(SERVE_MS);
+        return;
+    }
+    struct error why = {0};
+    if (c->rk)
+        kf_destroy(c->rk);
+    c->rk = NULL;
+    c->paused = false;
+    int rc = join(c, &why);
+    c->again_us = rc < 0 ? clock_mono_us() + AGAIN_US : 0;
+    pthread_mutex_lock(&c->lock);
+    c->failed = rc < 0 ? why : (struct error){0};
+    pthread_mutex_unlock(&c->lock);
+}
 
 // ---- On the thread
 
@@ -101,15 +179,19 @@ static void take_message(struct elog_consumer *c, const rd_kafka_message_t *m)
     free(held);
 }
 
+// A member is shut out when the brokers gave its name to another: to a second process of that name, or to itself, when
+// its coordinator died between letting it in and telling it so. librdkafka does nothing more then.
 static void take_error(struct elog_consumer *c, const rd_kafka_message_t *m)
 {
     if (m->err != RD_KAFKA_RESP_ERR__FATAL && m->err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
         return; // it goes on by itself: brokers away, a topic not there yet
     pthread_mutex_lock(&c->lock);
+    kf_parts_free(c);
     if (!c->failed.code)
         kf_error(&c->failed, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, rd_kafka_message_errstr(m),
                  "The consumer was shut out");
     pthread_mutex_unlock(&c->lock);
+    c->again_us = clock_mono_us() + AGAIN_US;
 }
 
 static void take_messages(struct elog_consumer *c)
@@ -137,6 +219,10 @@ static void *serve(void *arg)
 {
     struct elog_consumer *c = arg;
     while (!c->stop) {
+        if (c->again_us) {
+            join_again(c);
+            continue;
+        }
         take_messages(c);
         balance(c);
         int64_t now = clock_mono_us();
@@ -226,68 +312,12 @@ static void consumer_free(struct elog_consumer *c)
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
     pthread_cond_destroy(&c->done);
+    rd_kafka_topic_partition_list_destroy(c->topics);
     free(c->group);
+    free(c->member);
     free(c);
 }
 DEFINE_CLEANUP(struct elog_consumer *, consumer, consumer_free)
-
-static int make_handle(struct kf_log *log, struct elog_consumer *c, const char *member, struct error *err)
-{
-    const char *settings[] = {"group.id",
-                              c->group,
-                              "client.id",
-                              member,
-                              "enable.auto.commit",
-                              "false",
-                              "enable.auto.offset.store",
-                              "false",
-                              "auto.offset.reset",
-                              "earliest",
-                              "partition.assignment.strategy",
-                              "range",
-                              "session.timeout.ms",
-                              "15000",
-                              "heartbeat.interval.ms",
-                              "1000",
-                              "fetch.error.backoff.ms",
-                              "100",
-                              "fetch.wait.max.ms",
-                              "100",
-                              "queued.min.messages",
-                              "10000",
-                              "queued.max.messages.kbytes",
-                              "16384",
-                              NULL,
-                              NULL,
-                              NULL};
-    if (log->instance && *log->instance) {
-        settings[ARRAY_LEN(settings) - 3] = "group.instance.id";
-        settings[ARRAY_LEN(settings) - 2] = log->instance;
-    }
-    rd_kafka_conf_t *conf;
-    if (kf_conf(log, RD_KAFKA_CONSUMER, settings, &conf, err) < 0)
-        return -1;
-    rd_kafka_conf_set_opaque(conf, c);
-    rd_kafka_conf_set_rebalance_cb(conf, kf_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, kf_committed);
-    if (kf_new(log, RD_KAFKA_CONSUMER, conf, &c->rk, err) < 0)
-        return -1;
-    rd_kafka_poll_set_consumer(c->rk);
-    return 0;
-}
-
-static int begin(struct elog_consumer *c, const char *const *topics, size_t count, struct error *err)
-{
-    _cleanup_kf_list_ rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-    for (size_t i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t code = rd_kafka_subscribe(c->rk, list);
-    if (code != 0)
-        return kf_error(err, code, NULL, "The group cannot be joined");
-    if (pthread_create(&c->thread, NULL, serve, c) != 0)
-        return error_set(err, ERR_NO_MEMORY, "A consumer's thread cannot be started");
-    return 0;
-}
 
 int kf_subscribe(void *state, const char *group, const char *const *topics, size_t count, const char *member,
                  struct elog_consumer **out, struct error *err)
@@ -301,11 +331,17 @@ int kf_subscribe(void *state, const char *group, const char *const *topics, size
     _cleanup_(cleanup_consumer) struct elog_consumer *c = kf_alloc(sizeof *c);
     c->log = log;
     c->group = kf_strdup(group);
+    c->member = kf_strdup(member);
+    c->topics = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(c->topics, topics[i], RD_KAFKA_PARTITION_UA);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
     pthread_cond_init(&c->done, NULL);
-    if (make_handle(log, c, member, err) < 0 || begin(c, topics, count, err) < 0)
+    if (join(c, err) < 0)
         return -1;
+    if (pthread_create(&c->thread, NULL, serve, c) != 0)
+        return error_set(err, ERR_NO_MEMORY, "A consumer's thread cannot be started");
     *out = take_ptr(c);
     return 0;
 }
@@ -338,6 +374,7 @@ void kf_unsubscribe(struct elog_consumer *c)
     pthread_mutex_unlock(&c->lock);
     pthread_join(c->thread, NULL);
     kf_commit_send(c, true);
-    leave(c);
+    if (c->rk)
+        leave(c);
     consumer_free(c);
 }

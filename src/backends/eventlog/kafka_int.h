@@ -90,11 +90,13 @@ struct kf_part { // a partition that a consumer has, or had until the rebalance 
 
 struct elog_consumer {
     struct kf_log *log;
-    rd_kafka_t *rk;
-    char *group;
+    rd_kafka_t *rk; // the thread's own while it runs; NULL when it could not be made anew
+    char *group, *member;
+    rd_kafka_topic_partition_list_t *topics;
     pthread_t thread;
     atomic_bool stop;
     int64_t commit_due_us; // when commits are sent next; the thread's own
+    int64_t again_us;      // when the group is joined anew, as the member was shut out; 0: it is in; the thread's own
     bool paused;           // the thread's own
 
     pthread_mutex_t lock; // guards what follows
@@ -104,7 +106,7 @@ struct elog_consumer {
     size_t held_records, held_bytes;
     int32_t turn;
     bool woken;
-    struct error failed; // what ended it for good; code 0: nothing
+    struct error failed; // why it is in no group at the moment; code 0: it is
 };
 
 struct kf_log *kf_log(void *state); // checks the magic number
@@ -140,7 +142,7 @@ void kf_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_parti
 void kf_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *consumer);
 struct kf_part *kf_part_find(struct elog_consumer *c, const char *topic, int32_t partition); // lock held
 void kf_part_empty(struct elog_consumer *c, struct kf_part *part);                           // lock held
-void kf_parts_free(struct elog_consumer *c);
+void kf_parts_free(struct elog_consumer *c);                                                 // lock held
 void kf_commit_send(struct elog_consumer *c, bool wait);
 
 // --- kafka_groups.c
