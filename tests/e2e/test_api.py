@@ -824,7 +824,7 @@ class Events(Case):
         topics = {}
         for topic in ("images.uploaded", "features.extraction", "vectors.indexing", "processing.completed", "images.maintenance"):
             records = server.records("deeplens." + topic)
-            self.assertEqual([record["key"] for record in records], [image_id], topic)
+            self.assertEqual([record["key"] for record in records], [image_id], server.log_text())
             topics[topic] = records[0]
         return image_id, topics
 
