@@ -471,6 +471,7 @@ static void log_free(struct kf_log *log)
         kf_destroy(log->producer);
     if (log->reader)
         kf_destroy(log->reader);
+    kf_coordinators_free(log);
     kf_askers_free(log);
     for (struct kf_property *p = log->properties, *next; p; p = next) {
         next = p->next;

@@ -8,14 +8,14 @@
 
 enum { PARTITIONS_MAX = 1024, SETTLE_MS = 60000, CONFIGS_MAX = 32 };
 
-int kf_ask(struct kf_log *log, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
+int kf_ask(struct kf_log *log, rd_kafka_t *rk, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
            rd_kafka_event_t **out, struct error *err)
 {
     char why[128];
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(log->producer);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(log->producer, op);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, op);
     rd_kafka_AdminOptions_set_request_timeout(options, kf_ask_ms(log), why, sizeof why);
-    ask(log->producer, arg, options, queue);
+    ask(rk, arg, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, kf_ask_ms(log) + 5000);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
@@ -101,7 +101,7 @@ int kf_topic_create(void *state, const char *name, const struct elog_topic_confi
     set_number(topic, "max.message.bytes", KF_MESSAGE_MAX);
     rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete");
     _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    int rc = kf_ask(log, RD_KAFKA_ADMIN_OP_CREATETOPICS, ask_create, topic, doing, &event, err);
+    int rc = kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_CREATETOPICS, ask_create, topic, doing, &event, err);
     rd_kafka_NewTopic_destroy(topic);
     if (rc < 0)
         return -1;
@@ -126,7 +126,7 @@ int kf_topic_delete(void *state, const char *name, struct error *err)
     static const char doing[] = "The topic cannot be deleted";
     _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
     if (kf_topic(log, name, true, NULL, NULL, err) < 0 ||
-        kf_ask(log, RD_KAFKA_ADMIN_OP_DELETETOPICS, ask_delete, (void *)name, doing, &event, err) < 0)
+        kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_DELETETOPICS, ask_delete, (void *)name, doing, &event, err) < 0)
         return -1;
     size_t count;
     const rd_kafka_topic_result_t **results =
@@ -198,7 +198,7 @@ static int grow(struct kf_log *log, struct alter *alter, struct error *err)
 {
     static const char doing[] = "The topic cannot get more partitions";
     _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, ask_grow, alter, doing, &event, err) < 0)
+    if (kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, ask_grow, alter, doing, &event, err) < 0)
         return -1;
     size_t count;
     const rd_kafka_topic_result_t **results =
@@ -227,7 +227,7 @@ static int alter_configs(struct kf_log *log, struct alter *alter, const struct e
     const struct rd_kafka_metadata_topic named = {.topic = (char *)alter->name}, *list[] = {&named};
     struct configs asked = {list, 1};
     _cleanup_kf_event_ rd_kafka_event_t *old = NULL, *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask_configs, &asked, doing, &old, err) < 0)
+    if (kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask_configs, &asked, doing, &old, err) < 0)
         return -1;
     size_t count;
     const rd_kafka_ConfigResource_t **resources =
@@ -242,7 +242,7 @@ static int alter_configs(struct kf_log *log, struct alter *alter, const struct e
     keep_configs(resources[0], alter->resource);
     rd_kafka_ConfigResource_set_config(alter->resource, "retention.ms", ms);
     rd_kafka_ConfigResource_set_config(alter->resource, "retention.bytes", bytes);
-    int rc = kf_ask(log, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, ask_alter, alter, doing, &event, err);
+    int rc = kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, ask_alter, alter, doing, &event, err);
     rd_kafka_ConfigResource_destroy(alter->resource);
     if (rc < 0)
         return -1;
@@ -321,7 +321,7 @@ int kf_records_delete(void *state, const char *topic, int32_t partition, int64_t
     _cleanup_kf_list_ rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
     _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_DELETERECORDS, ask_forget, list, doing, &event, err) < 0)
+    if (kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_DELETERECORDS, ask_forget, list, doing, &event, err) < 0)
         return -1;
     const rd_kafka_topic_partition_list_t *result =
         rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
@@ -449,8 +449,8 @@ static int describe_configs(struct kf_log *log, const struct described *d,
 {
     struct configs asked = {topics, d->count};
     _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask_configs, &asked, "The topics cannot be described", &event,
-               err) < 0)
+    if (kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, ask_configs, &asked,
+               "The topics cannot be described", &event, err) < 0)
         return -1;
     size_t count;
     const rd_kafka_ConfigResource_t **resources =

@@ -21,11 +21,125 @@ static void ask_describe(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_
     rd_kafka_DescribeConsumerGroups(rk, n->names, n->count, options, queue);
 }
 
-static int describe_members(struct kf_log *log, struct names *names, rd_kafka_event_t **event, struct error *err)
+// ---- Asking coordinators. Once librdkafka 2.0.2 knows the broker that coordinates a group, it keeps to it for as long
+// as it is asked, also when that broker says that it is another's by now. So such questions have a client of their own,
+// and after that answer a new one. An answer must not outlive its client.
+
+struct kf_client {
+    rd_kafka_t *rk;
+    int users; // the log, and answers; under log->asking
+};
+
+struct answer {
+    struct kf_log *log;
+    struct kf_client *client;
+    rd_kafka_event_t *event;
+};
+
+static void client_drop(struct kf_log *log, struct kf_client *client)
 {
-    return kf_ask(log, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, ask_describe, names, "The group cannot be described",
-                  event, err);
+    pthread_mutex_lock(&log->asking);
+    bool last = --client->users == 0;
+    pthread_mutex_unlock(&log->asking);
+    if (!last)
+        return;
+    kf_destroy(client->rk);
+    free(client);
 }
+
+static void answer_drop(struct answer *a)
+{
+    if (a->event)
+        rd_kafka_event_destroy(take_ptr(a->event));
+    if (a->client)
+        client_drop(a->log, take_ptr(a->client));
+}
+
+void kf_coordinators_free(struct kf_log *log)
+{
+    if (log->coordinators)
+        client_drop(log, take_ptr(log->coordinators));
+}
+
+static struct kf_client *client_new(struct kf_log *log, struct error *err)
+{
+    static const char *const settings[] = {"enable.auto.commit", "false", NULL};
+    rd_kafka_conf_t *conf;
+    rd_kafka_t *rk;
+    if (kf_conf(log, RD_KAFKA_CONSUMER, settings, &conf, err) < 0 || kf_new(log, RD_KAFKA_CONSUMER, conf, &rk, err) < 0)
+        return NULL;
+    struct kf_client *client = kf_alloc(sizeof *client);
+    *client = (struct kf_client){.rk = rk, .users = 1};
+    return client;
+}
+
+// The client in use, or a new one in its place.
+static struct kf_client *client_take(struct kf_log *log, bool fresh, struct error *err)
+{
+    struct kf_client *old = NULL, *client;
+    pthread_mutex_lock(&log->asking);
+    if (fresh)
+        old = take_ptr(log->coordinators);
+    if (!log->coordinators)
+        log->coordinators = client_new(log, err);
+    client = log->coordinators;
+    if (client)
+        client->users++;
+    pthread_mutex_unlock(&log->asking);
+    if (old)
+        client_drop(log, old);
+    return client;
+}
+
+static bool is_elsewhere(const rd_kafka_error_t *error)
+{
+    return error && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+}
+
+static bool has_moved(rd_kafka_event_t *event)
+{
+    size_t count = 0;
+    bool moved = false;
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DELETEGROUPS_RESULT) {
+        const rd_kafka_group_result_t **deleted =
+            rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count);
+        for (size_t i = 0; i < count; i++)
+            moved |= is_elsewhere(rd_kafka_group_result_error(deleted[i]));
+        return moved;
+    }
+    const rd_kafka_ConsumerGroupDescription_t **groups =
+        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+    for (size_t i = 0; i < count; i++)
+        moved |= is_elsewhere(rd_kafka_ConsumerGroupDescription_error(groups[i]));
+    return moved;
+}
+
+// The caller drops the answer, also after a failure.
+static int ask_coordinators(struct kf_log *log, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
+                            struct answer *out, struct error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        answer_drop(out);
+        out->log = log;
+        out->client = client_take(log, i > 0, err);
+        if (!out->client)
+            return -1;
+        rd_kafka_poll(out->client->rk, 0); // what it had to say since it was last used
+        if (kf_ask(log, out->client->rk, op, ask, arg, doing, &out->event, err) < 0)
+            return -1;
+        if (!has_moved(out->event))
+            break;
+    }
+    return 0;
+}
+
+static int describe_members(struct kf_log *log, struct names *names, struct answer *out, struct error *err)
+{
+    return ask_coordinators(log, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, ask_describe, names,
+                            "The group cannot be described", out, err);
+}
+
+// ---- All groups
 
 static int by_name(const void *a, const void *b)
 {
@@ -36,9 +150,10 @@ static int by_name(const void *a, const void *b)
 int kf_group_list(void *state, struct arena *arena, struct elog_group_info **out, size_t *count, struct error *err)
 {
     struct kf_log *log = kf_log(state);
-    _cleanup_kf_event_ rd_kafka_event_t *list = NULL, *described = NULL;
-    if (kf_ask(log, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, ask_list, NULL, "The groups cannot be listed", &list, err) <
-        0)
+    _cleanup_kf_event_ rd_kafka_event_t *list = NULL;
+    _cleanup_(answer_drop) struct answer described = {0};
+    if (kf_ask(log, log->producer, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, ask_list, NULL, "The groups cannot be listed",
+               &list, err) < 0)
         return -1;
     size_t found;
     const rd_kafka_ConsumerGroupListing_t **all =
@@ -51,8 +166,12 @@ int kf_group_list(void *state, struct arena *arena, struct elog_group_info **out
         if (describe_members(log, &names, &described, err) < 0)
             return -1;
         const rd_kafka_ConsumerGroupDescription_t **groups = rd_kafka_DescribeConsumerGroups_result_groups(
-            rd_kafka_event_DescribeConsumerGroups_result(described), &found);
+            rd_kafka_event_DescribeConsumerGroups_result(described.event), &found);
         for (size_t i = 0; i < found; i++) {
+            const rd_kafka_error_t *error = rd_kafka_ConsumerGroupDescription_error(groups[i]);
+            if (error && rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND)
+                return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error),
+                                "The groups cannot be described");
             infos[i].name = arena_strdup(arena, rd_kafka_ConsumerGroupDescription_group_id(groups[i]));
             infos[i].members = rd_kafka_ConsumerGroupDescription_member_count(groups[i]);
         }
@@ -257,12 +376,12 @@ static int fill_partitions(struct whole *w, rd_kafka_topic_partition_list_t *all
 static int describe_one(struct whole *w, const char *name, struct error *err)
 {
     struct names names = {.names = &name, .count = 1};
-    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (describe_members(w->log, &names, &event, err) < 0)
+    _cleanup_(answer_drop) struct answer answer = {0};
+    if (describe_members(w->log, &names, &answer, err) < 0)
         return -1;
     size_t count;
-    const rd_kafka_ConsumerGroupDescription_t **groups =
-        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+    const rd_kafka_ConsumerGroupDescription_t **groups = rd_kafka_DescribeConsumerGroups_result_groups(
+        rd_kafka_event_DescribeConsumerGroups_result(answer.event), &count);
     const rd_kafka_error_t *error = count ? rd_kafka_ConsumerGroupDescription_error(groups[0]) : NULL;
     if (error && rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND)
         return kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), "The group cannot be described");
@@ -329,12 +448,13 @@ int kf_group_seek(void *state, const char *group, const char *topic, int32_t par
 int kf_group_delete(void *state, const char *group, struct error *err)
 {
     static const char doing[] = "The group cannot be deleted";
-    _cleanup_kf_event_ rd_kafka_event_t *event = NULL;
-    if (kf_ask(kf_log(state), RD_KAFKA_ADMIN_OP_DELETEGROUPS, ask_delete, (void *)group, doing, &event, err) < 0)
+    _cleanup_(answer_drop) struct answer answer = {0};
+    if (ask_coordinators(kf_log(state), RD_KAFKA_ADMIN_OP_DELETEGROUPS, ask_delete, (void *)group, doing, &answer,
+                         err) < 0)
         return -1;
     size_t count;
     const rd_kafka_group_result_t **results =
-        rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count);
+        rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(answer.event), &count);
     const rd_kafka_error_t *error = count ? rd_kafka_group_result_error(results[0]) : NULL;
     return error ? kf_error(err, rd_kafka_error_code(error), rd_kafka_error_string(error), doing) : 0;
 }

@@ -61,8 +61,9 @@ struct kf_log {
     struct kf_topic *topics;
     char why_down[256];
 
-    pthread_mutex_t asking; // guards `askers`, and one at a time uses them
+    pthread_mutex_t asking; // guards what follows, and one at a time uses it
     struct kf_asker *askers;
+    struct kf_client *coordinators; // asks groups' coordinators; made when it is first needed
 
     pthread_mutex_t reading; // one reads without a group at a time
     rd_kafka_t *reader;      // made when it is first needed
@@ -147,6 +148,7 @@ void kf_commit_send(struct elog_consumer *c, bool wait);
 
 // --- kafka_groups.c
 void kf_askers_free(struct kf_log *log);
+void kf_coordinators_free(struct kf_log *log);
 
 // --- kafka_read.c
 struct kf_place {
@@ -162,7 +164,7 @@ int kf_offsets(struct kf_log *log, const rd_kafka_topic_partition_list_t *of, in
                rd_kafka_topic_partition_list_t **out, struct error *err);
 typedef void kf_ask_fn(rd_kafka_t *rk, void *arg, const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue);
 // Asks and waits for the answer; the caller destroys it.
-int kf_ask(struct kf_log *log, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
+int kf_ask(struct kf_log *log, rd_kafka_t *rk, rd_kafka_admin_op_t op, kf_ask_fn *ask, void *arg, const char *doing,
            rd_kafka_event_t **out, struct error *err);
 
 DEFINE_CLEANUP(rd_kafka_event_t *, kf_event, rd_kafka_event_destroy)
