@@ -47,6 +47,8 @@ static bool check_steps(struct runner *runner, json_t *checks)
     runner_health(runner, health);
     for (int s = 0; s < STEP_COUNT; s++) {
         struct error why = {0};
+        if (!health[s].name)
+            continue;
         if (health[s].paused)
             error_set(&why, ERR_UNAVAILABLE, "paused: %s", health[s].reason);
         ok &= check(checks, health[s].name, health[s].paused ? -1 : 0, &why);
@@ -151,7 +153,8 @@ static void take_queues(struct api *api)
         return;
     runner_health(api->runner, health);
     for (int s = 0; s < STEP_COUNT; s++)
-        metric_set(M_QUEUE_EVENTS, health[s].name, (int64_t)health[s].held);
+        if (health[s].name)
+            metric_set(M_QUEUE_EVENTS, health[s].name, (int64_t)health[s].held);
 }
 
 void api_metrics(struct http_request *req, void *ctx, void *sink)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/blob/blob_folder.h"
 #include "backends/blob/blob_fs.h"
 #include "backends/eventlog/eventlog_embedded.h"
 #include "backends/eventlog/eventlog_kafka.h"
@@ -120,6 +121,38 @@ static char *log_location(const struct conf *conf, const char *db)
     return text;
 }
 
+// "minio://bucket=/srv/bucket": one entry of storage.mounts, which stays as it is.
+static int add_mount(struct ports *p, const char *entry, size_t len, struct error *err)
+{
+    const char *equals = memrchr(entry, '=', len);
+    size_t prefix = equals ? (size_t)(equals - entry) : 0;
+    if (!prefix || p->mount_count == BLOB_MOUNTS_MAX)
+        return error_set(err, ERR_CONFIG,
+                         "storage.mounts takes up to %d of PREFIX=FOLDER, joined by commas, not \"%.*s\"",
+                         BLOB_MOUNTS_MAX, (int)(len < 128 ? len : 128), entry);
+    struct blob_mount *mount = &p->mounts[p->mount_count];
+    _cleanup_free_ char *name = strndup(entry, prefix), *folder = strndup(equals + 1, len - prefix - 1);
+    if (!name || !folder)
+        return error_set(err, ERR_NO_MEMORY, "Out of memory");
+    if (blob_folder.open(folder, &mount->blob.state, err) < 0)
+        return error_prefix(err, "storage.mounts");
+    mount->prefix = take_ptr(name);
+    mount->blob.ops = &blob_folder;
+    p->mount_count++;
+    return 0;
+}
+
+static int open_mounts(const struct conf *conf, struct ports *p, struct error *err)
+{
+    for (const char *at = conf->storage_mounts; *at;) {
+        size_t len = strcspn(at, ",");
+        if (len && add_mount(p, at, len, err) < 0)
+            return -1;
+        at += len + (at[len] == ',');
+    }
+    return 0;
+}
+
 // `db`: where a log that lives in the records finds them.
 static int open_log(const struct conf *conf, const char *db, struct ports *p, struct error *err)
 {
@@ -141,6 +174,8 @@ static int open_all(const struct conf *conf, const char *dir, struct ports *p, s
         return -1;
     if (CHOOSE(indexes, conf->index_backend, p->index.ops, err) < 0 ||
         p->index.ops->open(vectors, &p->index.state, err) < 0)
+        return -1;
+    if (open_mounts(conf, p, err) < 0)
         return -1;
     return open_extractors(conf, compiled, &p->extractor, err);
 }
@@ -196,6 +231,10 @@ void registry_close(struct ports *p)
         p->blob.ops->close(p->blob.state);
     if (p->meta.ops && p->meta.state)
         p->meta.ops->close(p->meta.state);
+    for (size_t i = 0; i < p->mount_count; i++) {
+        p->mounts[i].blob.ops->close(p->mounts[i].blob.state);
+        free((char *)p->mounts[i].prefix);
+    }
     *p = (struct ports){0};
 }
 

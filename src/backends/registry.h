@@ -18,10 +18,12 @@ struct ports {
     struct eventlog log;
     struct index index;
     struct extractor extractor;
+    struct blob_mount mounts[BLOB_MOUNTS_MAX]; // as storage.mounts says
+    size_t mount_count;
 };
 
-// Opens all five in `dir` (which exists and is locked by the caller), wrapped as `fault` and `trace` say. The struct
-// must not move afterwards. On failure nothing stays open.
+// Opens all five, and the mounts, in `dir` (which exists and is locked by the caller), wrapped as `fault` and `trace`
+// say. The struct must not move afterwards. On failure nothing stays open.
 int registry_open(const struct conf *conf, const char *dir, struct ports *out, struct error *err);
 
 // True when the event log is one that can be opened without the other ports.

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "flow/admin.h"
 #include "flow/relay.h"
+#include "flow/step.h"
 #include "flow/watch.h"
 #include "media/image.h"
 #include "obs/alert.h"
@@ -125,6 +126,8 @@ static void settle_flow(struct app *app)
     f->blob = app->ports.blob;
     f->log = app->ports.log;
     f->index = app->ports.index;
+    f->mounts = app->ports.mounts;
+    f->mount_count = app->ports.mount_count;
     f->settings = (struct flow_settings){
         .upload_max_bytes = (uint64_t)c->upload_max_bytes,
         .limits = {.max_pixels = (uint64_t)c->image_max_pixels, .max_edge = (int)c->image_max_edge},
@@ -185,9 +188,69 @@ static void tell_drift(struct app *app)
     }
 }
 
+// --- Roles
+
+static bool has_word(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = words; *at; at += strcspn(at, ",")) {
+        at += strspn(at, ", ");
+        if (strncmp(at, word, len) == 0 && strchr(", ", at[len]))
+            return true;
+    }
+    return false;
+}
+
+static int check_role_names(const char *roles, struct error *err)
+{
+    for (const char *at = roles + strspn(roles, ", "); *at; at += strspn(at, ", ")) {
+        size_t len = strcspn(at, ", ");
+        bool known = len == 3 && strncmp(at, "all", len) == 0;
+        for (int s = 0; s < STEP_COUNT; s++)
+            known |= strlen(steps[s].role) == len && strncmp(steps[s].role, at, len) == 0;
+        if (!known)
+            return error_set(err, ERR_CONFIG, "roles: \"%.*s\" is none of all, api, image, extract, index, maintenance",
+                             (int)(len < 64 ? len : 64), at);
+        at += len;
+    }
+    return 0;
+}
+
+// The steps that run elsewhere. What ends in this data directory can be done by its process alone.
+static int choose_steps(const struct app *app, unsigned *without, struct error *err)
+{
+    const char *roles = app->conf->roles;
+    unsigned left = 0;
+    if (check_role_names(roles, err) < 0)
+        return -1;
+    for (int s = 0; s < STEP_COUNT && !has_word(roles, "all"); s++) {
+        const char *role = steps[s].role;
+        if (has_word(roles, role))
+            continue;
+        left |= 1U << s;
+        if (strcmp(role, "image") != 0 && strcmp(role, "extract") != 0)
+            return error_set(
+                err, ERR_CONFIG,
+                "roles leaves out %s, which nobody else can do: its effects are in this data directory. Only "
+                "image and extract can be left to others",
+                role);
+        if (app->flow.log.ops->caps & ELOG_TRANSACTIONAL)
+            return error_set(
+                err, ERR_CONFIG,
+                "roles leaves out %s, and nobody else can do it: the embedded event log is this process' alone. "
+                "Others reach the events with eventlog.backend = kafka",
+                role);
+    }
+    *without = left;
+    return 0;
+}
+
 static int start_runner(struct app *app, struct error *err)
 {
     const struct conf *c = app->conf;
+    unsigned without = 0;
+    if (choose_steps(app, &without, err) < 0)
+        return -1;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     const struct runner_config config = {
         .cpu_workers = c->cpu_workers   ? (int)c->cpu_workers
@@ -196,6 +259,7 @@ static int start_runner(struct app *app, struct error *err)
         .io_workers = (int)c->io_workers,
         .queue_events = (size_t)c->queue_events,
         .queue_bytes = (size_t)c->queue_bytes,
+        .without = without,
     };
     if (!(app->flow.log.ops->caps & ELOG_TRANSACTIONAL) && relay_start(&app->flow, &app->flow.relay, err) < 0)
         return -1;

@@ -242,9 +242,24 @@ static const float *vector_of(struct reader *r, size_t *count)
 
 // ---- payloads ----
 
+// The path that a storageProvider spells out: "minio://container/name"; the name alone is a file's.
+static const char *provided_path(struct reader *r)
+{
+    const json_t *provider = get_object(r, r->body, NAMES("storageProvider"));
+    const char *type = get_text(r, provider, NAMES("type")), *container = get_text(r, provider, NAMES("containerName")),
+               *name = get_text(r, provider, NAMES("blobName"));
+    if (!name || !container || !type)
+        return name;
+    return arena_printf(r->arena, "%s://%s/%s", type, container, name);
+}
+
 static const char *path_of(struct reader *r)
 {
-    return need_text(r, r->body, NAMES("filePath", "imagePath", "storagePath", "preprocessedPath", "videoPath"));
+    static const char *const names[] = {"filePath", "imagePath", "storagePath", "preprocessedPath", "videoPath", NULL};
+    const char *path = get_text(r, r->body, names);
+    if (!path || !*path)
+        path = provided_path(r);
+    return path && *path ? path : need_text(r, r->body, names);
 }
 
 static const char *last_part(const char *path)
@@ -275,6 +290,7 @@ static void read_uploaded(struct reader *r, struct event *ev)
 {
     struct event_image_uploaded *out = &ev->image_uploaded;
     out->path = path_of(r);
+    out->provided = provided_path(r);
     out->file_name = get_text(r, r->body, NAMES("fileName"));
     out->size = (uint64_t)get_int(r, r->body, NAMES("fileSize", "sizeBytes"), (int64_t)1 << 53);
     out->content_type = get_text(r, r->body, NAMES("contentType", "mimeType"));
@@ -602,6 +618,8 @@ static void read_event(struct reader *r, enum event_topic topic, const char *fal
     if (!ev->timestamp_ms && (topic == TOPIC_IMAGES_UPLOADED || topic == TOPIC_VIDEOS_UPLOADED))
         ev->timestamp_ms = get_time(r, r->body, NAMES("uploadedAt"));
     read_retry_policy(r, ev);
+    ev->more = r->envelope ? r->top : NULL;
+    ev->more_data = r->body;
     ev->media_id = topic == TOPIC_MESSAGES ? chat_of(r) : media_id_of(r, topic);
     if (!r->failed)
         payloads[topic](r, ev);

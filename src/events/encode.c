@@ -3,6 +3,7 @@
 // documents' order. What a form has no place for follows as additional members.
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -358,6 +359,96 @@ static void put_message(struct encoder *e)
     writer_json(&e->w, "metadata", message->metadata);
 }
 
+// ---- what is not ours ----
+
+// Every member that an event or its `data` may have in either form, sorted.
+static const char *const known[] = {
+    "actions",
+    "attemptNumber",
+    "backoffMs",
+    "chatJid",
+    "code",
+    "completedAt",
+    "content",
+    "contentType",
+    "correlationId",
+    "data",
+    "dimension",
+    "dimensions",
+    "duration",
+    "error",
+    "errorCode",
+    "errorMessage",
+    "eventId",
+    "eventType",
+    "eventVersion",
+    "expectedDimension",
+    "extractedAt",
+    "extractionOptions",
+    "extractionParams",
+    "failedAt",
+    "featureVector",
+    "fileName",
+    "filePath",
+    "fileSize",
+    "final",
+    "fromMe",
+    "imageId",
+    "imageMetadata",
+    "imagePath",
+    "maintenanceType",
+    "mediaId",
+    "message",
+    "messageId",
+    "messageType",
+    "metadata",
+    "metrics",
+    "mimeType",
+    "model",
+    "modelName",
+    "modelVersion",
+    "preprocessedPath",
+    "processingOptions",
+    "processingSteps",
+    "processingTime",
+    "requestedAt",
+    "retryPolicy",
+    "retryable",
+    "searchableAfter",
+    "sizeBytes",
+    "stackTrace",
+    "status",
+    "step",
+    "storagePath",
+    "storageProvider",
+    "tenantId",
+    "timestamp",
+    "totalProcessingTime",
+    "uploadedAt",
+    "uploadedBy",
+    "vectorMetadata",
+    "vectors",
+    "videoId",
+    "videoPath",
+};
+
+static int compare_names(const void *key, const void *element)
+{
+    return strcmp(key, *(const char *const *)element);
+}
+
+// Writes the unknown members of `from`, but for those that `besides` has as well.
+static void put_more(struct encoder *e, const json_t *from, const json_t *besides)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)from, key, value)
+    {
+        if (!bsearch(key, known, ARRAY_LEN(known), sizeof known[0], compare_names) && !json_object_get(besides, key))
+            writer_member(&e->w, key, value);
+    }
+}
+
 // ---- the whole ----
 
 static const struct {
@@ -395,8 +486,10 @@ static void put_envelope(struct encoder *e)
         writer_text(&e->w, "maintenanceType", ev->maintenance.type);
     put_media_id(e);
     payloads[ev->topic].data(e);
+    put_more(e, ev->more_data, NULL);
     writer_object_end(&e->w);
     put_top(e);
+    put_more(e, ev->more, NULL);
 }
 
 static void put_flat(struct encoder *e)
@@ -411,6 +504,8 @@ static void put_flat(struct encoder *e)
     writer_text(&e->w, "eventId", shown_id(e, "evt", ev->id));
     writer_text(&e->w, "correlationId", shown_id(e, "evt", ev->correlation));
     writer_time(&e->w, "timestamp", ev->timestamp_ms);
+    put_more(e, ev->more_data, NULL);
+    put_more(e, ev->more, ev->more_data);
 }
 
 // A message has its tenant and its id only where it was given them: the document's form knows neither.
@@ -422,6 +517,7 @@ static void put_message_form(struct encoder *e)
     put_retry_policy(e);
     writer_text(&e->w, "eventId", shown_id(e, "evt", e->ev->id));
     writer_text(&e->w, "correlationId", shown_id(e, "evt", e->ev->correlation));
+    put_more(e, e->ev->more_data, NULL);
 }
 
 static int check(const struct event *ev, struct error *err)

@@ -3,9 +3,9 @@
 // on every topic; one encoder writes either. The catalogue (catalogue.def) names topics, types, keys, partitions and
 // retention; code, admin commands and docs are made from it.
 //
-// The reader is tolerant: unknown members are ignored, optional ones defaulted, ids accepted with and without their
-// prefix. What it insists on: an object, the item's id, a tenant ("default" when absent), and what its step
-// cannot do without (a path, a vector). Violations are ERR_EVENT_INVALID with the member's name.
+// The reader is tolerant: unknown members are kept out of the way, optional ones defaulted, ids accepted with and
+// without their prefix. What it insists on: an object, the item's id, a tenant ("default" when absent), and what its
+// step cannot do without (a path, a vector). Violations are ERR_EVENT_INVALID with the member's name.
 #ifndef DEEPLENS_EVENTS_EVENT_H
 #define DEEPLENS_EVENTS_EVENT_H
 
@@ -40,7 +40,8 @@ struct event_format {
 
 struct event_image_uploaded { // images and videos
     const char *file_name;
-    const char *path; // filePath (envelope), storagePath (flat): "/storage/…", "minio://bucket/key"
+    const char *path;     // filePath (envelope), storagePath (flat): "/storage/…", "minio://bucket/key"
+    const char *provided; // the same by storageProvider, "minio://container/name"; NULL when not said
     uint64_t size;
     const char *content_type;
     const char *uploaded_by; // NULL when not said
@@ -127,6 +128,9 @@ struct event {
     int attempt;        // retryPolicy.currentAttempt, 1 …
     int max_attempts;   // retryPolicy.maxAttempts; 0 when not said
     int64_t backoff_ms; // retryPolicy.backoffMs; 0 when not said
+    // Where members stand that no event of ours has, of the message and of its `data`: the encoder writes these along,
+    // so that they go from step to step. Borrowed; NULL: nowhere. The decoder points into the message (`*root`).
+    const json_t *more, *more_data;
     union {
         struct event_image_uploaded image_uploaded;
         struct event_extraction extraction;
@@ -147,8 +151,8 @@ int event_decode(enum event_topic topic, const void *data, size_t len, const cha
                  struct event *out, json_t **root, struct error *err);
 
 // Appends the event as JSON to `out`, which is as before on failure. `retryPolicy` is written when it says anything;
-// messages are always flat. What the chosen form has no place for stands in additional members (see schemas/), so
-// that every form reads back to the same event.
+// messages are always flat. Unknown members go along (more, more_data). What the chosen form has no place for stands in
+// additional members (see schemas/), so that every form reads back to the same event.
 int event_encode(const struct event *event, struct event_format format, struct buf *out, struct error *err);
 
 // Rewrites a message for another attempt: everything stays, byte for byte, but eventId (set to `event_id` when the

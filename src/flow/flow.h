@@ -3,6 +3,7 @@
 //
 //   flow.h      the ports a flow stands on, and what it offers to the API and the command line
 //   upload.c    bytes in → blob, [media row + event], 202
+//   adopt.c     image.uploaded of another system → its file → blob, media row
 //   prepare.c   image.uploaded → decode → feature.extraction.requested, one for each model
 //   extract.c   feature.extraction.requested → vector → vector.indexing.requested
 //   index.c     vector.indexing.requested → upsert → processing.completed, once all models are in
@@ -73,6 +74,8 @@ struct flow {
     struct blob blob;
     struct eventlog log;
     struct index index;
+    const struct blob_mount *mounts; // files of other systems
+    size_t mount_count;
     struct flow_model models[FLOW_MODELS_MAX];
     size_t model_count;
     struct flow_settings settings;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Items: status, item, list, files, delete. What is being deleted is not there for any of them.
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -99,6 +100,33 @@ int item_open(struct flow *f, struct arena *arena, const char *tenant, const cha
         return -1;
     *media = item.media;
     return 0;
+}
+
+// --- What was deleted: an event of the inbox that nobody sends, ended
+
+enum { BURIED_NAME = 2 * ID_MAX + 2 };
+static const char graveyard[] = "deeplens-deleted";
+
+int item_bury(struct flow *f, struct meta_tx *tx, const char *tenant, const char *id, struct error *err)
+{
+    char name[BURIED_NAME];
+    struct error why = {0};
+    snprintf(name, sizeof name, "%s/%s", tenant, id);
+    if (f->meta.ops->inbox_end(tx, graveyard, name, 1, true, &why) == 0 || why.code == ERR_EXISTS)
+        return 0;
+    return error_copy(err, &why);
+}
+
+int item_buried(struct flow *f, struct meta_tx *tx, const char *tenant, const char *id, bool *out, struct error *err)
+{
+    char name[BURIED_NAME];
+    enum inbox_state state;
+    int begun;
+    snprintf(name, sizeof name, "%s/%s", tenant, id);
+    if (f->meta.ops->inbox_begin(tx, graveyard, name, 1, &state, &begun, err) < 0)
+        return -1;
+    *out = state == INBOX_DONE;
+    return *out ? 0 : f->meta.ops->inbox_release(tx, graveyard, name, 1, err);
 }
 
 // --- Deleting

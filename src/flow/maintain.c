@@ -112,7 +112,10 @@ void step_maintain_work(struct flow *f, struct job *const *jobs, size_t count)
 int step_maintain_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
     const struct maintenance *x = job->state;
-    if (x->missing || !(x->actions & ACT_ROWS))
+    if (!(x->actions & ACT_ROWS))
         return STEP_OK;
-    return f->meta.ops->media_delete(tx, job->event.tenant, job->event.media_id, err);
+    // Also of an item that is not there: its upload may be another system's, and still to come.
+    if (item_bury(f, tx, job->event.tenant, job->event.media_id, err) < 0)
+        return STEP_FAILED;
+    return x->missing ? STEP_OK : f->meta.ops->media_delete(tx, job->event.tenant, job->event.media_id, err);
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Step prepare: image.uploaded → decode → feature.extraction.requested, one for each model.
 //
-// The decoded picture is left in the pixel cache for extract and thumbnail.
+// An item that another system uploaded is made here, from its event (adopt.c). The decoded picture is left in the pixel
+// cache for extract and thumbnail.
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/adopt.h"
 #include "flow/pixel_cache.h"
 #include "flow/step.h"
 #include "media/image.h"
@@ -56,10 +58,8 @@ static int prepare(struct flow *f, struct job *job, struct error *err)
     if (job_media(f, job, &media, &done->gone, err) < 0)
         return -1;
     job->state = done;
-    if (job->foreign && !media.id)
-        return error_set(err, ERR_NOT_FOUND,
-                         "There is no item %.64s of tenant %.64s: uploads create items, events do not",
-                         job->event.media_id, job->event.tenant);
+    if (!media.id && item_adopt(f, job, &media, &done->gone, err) < 0)
+        return -1;
     if (done->gone)
         return job_remove_vectors(f, job, NULL, err);
     struct image_decoded image;

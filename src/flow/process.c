@@ -161,7 +161,7 @@ static struct elog_record *make_record(struct task *from, const struct emit *emi
 static struct task *make_onward(struct runner *r, struct task *from, struct emit *emit)
 {
     const struct step *step = step_onward_of(emit->topic);
-    if (!step || step->onward != ONWARD_WORK)
+    if (!step || step->onward != ONWARD_WORK || !r->lanes[step - steps].consumer)
         return NULL;
     struct task *task = calloc(1, sizeof *task);
     if (!task)

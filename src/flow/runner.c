@@ -467,7 +467,9 @@ static int subscribe_all(struct runner *r, struct error *err)
 {
     for (int s = 0; s < STEP_COUNT; s++) {
         struct error why = {0};
-        if (subscribe(&r->lanes[s], &why) == 0)
+        if (r->config.without >> s & 1)
+            r->lanes[s].suspected = 0;
+        if (r->config.without >> s & 1 || subscribe(&r->lanes[s], &why) == 0)
             continue;
         // The log was away when the topics were to be made, and is back.
         if (why.code != ERR_NOT_FOUND || flow_topics_ensure(r->flow, err) < 0 || subscribe(&r->lanes[s], err) < 0)
@@ -485,8 +487,9 @@ static int start_threads(struct runner *r, struct error *err)
     for (size_t i = 0; i < total; i++, r->worker_count++)
         if (pthread_create(&r->threads[i], NULL, i < r->workers[POOL_CPU] ? cpu_worker : io_worker, r) != 0)
             return error_set(err, ERR_NO_MEMORY, "The runner's workers cannot be started");
-    for (int s = 0; s < STEP_COUNT; s++, r->fetcher_count++)
-        if (pthread_create(&r->lanes[s].fetcher, NULL, fetcher, &r->lanes[s]) != 0)
+    for (; r->fetcher_count < STEP_COUNT; r->fetcher_count++)
+        if (r->lanes[r->fetcher_count].consumer &&
+            pthread_create(&r->lanes[r->fetcher_count].fetcher, NULL, fetcher, &r->lanes[r->fetcher_count]) != 0)
             return error_set(err, ERR_NO_MEMORY, "The runner's fetchers cannot be started");
     return 0;
 }
@@ -526,8 +529,9 @@ void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT])
     int64_t now = clock_mono_us();
     for (int s = 0; s < STEP_COUNT; s++) {
         const struct lane *lane = &r->lanes[s];
-        out[s] = (struct runner_step_health){
-            .name = lane->step->name, .held = lane->held_events, .paused = now < lane->paused_until_us};
+        out[s] = (struct runner_step_health){.name = lane->consumer ? lane->step->name : NULL,
+                                             .held = lane->held_events,
+                                             .paused = now < lane->paused_until_us};
         if (out[s].paused)
             memcpy(out[s].reason, lane->pause_reason, sizeof out[s].reason);
     }
@@ -537,9 +541,11 @@ void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT])
 static void join_threads(struct runner *r)
 {
     for (size_t i = 0; i < r->fetcher_count; i++)
-        r->flow->log.ops->consumer_wake(r->lanes[i].consumer);
+        if (r->lanes[i].consumer)
+            r->flow->log.ops->consumer_wake(r->lanes[i].consumer);
     for (size_t i = 0; i < r->fetcher_count; i++)
-        pthread_join(r->lanes[i].fetcher, NULL);
+        if (r->lanes[i].consumer)
+            pthread_join(r->lanes[i].fetcher, NULL);
     for (size_t i = 0; i < r->worker_count; i++)
         pthread_join(r->threads[i], NULL);
     if (r->timer)

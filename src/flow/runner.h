@@ -11,13 +11,14 @@ struct runner;
 struct runner_config {
     int cpu_workers, io_workers;
     size_t queue_events, queue_bytes; // that each step holds in memory at most
+    unsigned without;                 // steps (1 << STEP_…) that run elsewhere: their events are left to others
     bool by_log;                      // every event takes its way by the log: for tests that look in between
 };
 
 struct runner_step_health {
-    const char *name;
-    size_t held; // events in memory: waiting, at work, or being settled
-    bool paused; // a dependency is down; work goes on by itself when it returns (G6)
+    const char *name; // NULL: it runs elsewhere
+    size_t held;      // events in memory: waiting, at work, or being settled
+    bool paused;      // a dependency is down; work goes on by itself when it returns (G6)
     char reason[384];
 };
 

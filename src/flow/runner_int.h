@@ -85,7 +85,7 @@ TAILQ_HEAD(tasks, task);
 struct lane { // one step's consumer and queue
     struct runner *runner;
     const struct step *step;
-    struct elog_consumer *consumer;
+    struct elog_consumer *consumer; // NULL: the step runs elsewhere
     pthread_t fetcher;
     pthread_cond_t room;
     struct tasks ready[PRIORITY_COUNT];

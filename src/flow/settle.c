@@ -87,12 +87,32 @@ static int look_up(struct flow *f, struct meta_tx *tx, struct job *job, struct e
     return 0;
 }
 
+// A tenant that only an event from elsewhere knows: the event ends here, whichever step it is for. An upload may make
+// the tenant, where uploads do.
+static int check_tenant(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
+{
+    struct job *job = &task->job;
+    struct meta_tenant tenant;
+    struct error why = {0};
+    bool makes = f->settings.tenants_auto_create && job->event.topic == TOPIC_IMAGES_UPLOADED;
+    if (!job->foreign || task->to_settle || makes ||
+        f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0)
+        return 0;
+    if (why.code != ERR_TENANT_UNKNOWN)
+        return error_copy(err, &why);
+    job->error = why;
+    task->outcome = OUT_DEAD;
+    task->to_settle = true;
+    return 0;
+}
+
 static int claim_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct claim *claim = arg;
+    struct flow *f = claim->runner->flow;
     for (size_t i = 0; i < claim->count; i++)
-        if (claim_one(claim->runner->flow, tx, claim->tasks[i], err) < 0 ||
-            look_up(claim->runner->flow, tx, &claim->tasks[i]->job, err) < 0)
+        if (claim_one(f, tx, claim->tasks[i], err) < 0 || check_tenant(f, tx, claim->tasks[i], err) < 0 ||
+            look_up(f, tx, &claim->tasks[i]->job, err) < 0)
             return -1;
     return 0;
 }
@@ -273,7 +293,8 @@ static int apply_events(struct runner *r, struct meta_tx *tx, struct task *task,
 {
     for (struct emit *emit = task->job.emits; emit; emit = emit->next) {
         const struct step *step = step_onward_of(emit->topic);
-        if (step && step->onward == ONWARD_APPLY && apply_event(r, tx, step, emit, err) < 0)
+        if (step && step->onward == ONWARD_APPLY && r->lanes[step - steps].consumer &&
+            apply_event(r, tx, step, emit, err) < 0)
             return -1;
     }
     return 0;

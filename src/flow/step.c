@@ -11,8 +11,9 @@
 #include "flow/relay.h"
 
 const struct step steps[STEP_COUNT] = {
-#define STEP(symbol, step_name, group_name, topic, topic2, step_pool, batch_max, commit, goes_onward)                  \
+#define STEP(symbol, step_name, role_name, group_name, topic, topic2, step_pool, batch_max, commit, goes_onward)       \
     [STEP_##symbol] = {.name = #step_name,                                                                             \
+                       .role = role_name,                                                                              \
                        .group = group_name,                                                                            \
                        .topics = {topic, topic2},                                                                      \
                        .topic_count = (int)(topic2) == (int)TOPIC_COUNT ? 1 : 2,                                       \
@@ -44,6 +45,8 @@ void job_next_event(struct job *job, enum event_topic topic, const char *salt, s
         .correlation = job->event.correlation ? job->event.correlation : job->event.id,
         .media_id = job->event.media_id,
         .timestamp_ms = clock_now_ms(),
+        .more = job->event.more,
+        .more_data = job->event.more_data,
     };
 }
 

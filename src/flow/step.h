@@ -29,7 +29,7 @@ enum step_onward { ONWARD_NO, ONWARD_WORK, ONWARD_APPLY };
 enum { STEP_OK = 0, STEP_FAILED = -1, STEP_AGAIN = 1 };
 
 enum step_id {
-#define STEP(symbol, name, group, topic, topic2, pool, batch, durability, onward) STEP_##symbol,
+#define STEP(symbol, name, role, group, topic, topic2, pool, batch, durability, onward) STEP_##symbol,
 #include "flow/steps.def"
 #undef STEP
     STEP_COUNT
@@ -66,6 +66,7 @@ struct job { // one event on its way through one step
 
 struct step {
     const char *name;  // "prepare"
+    const char *role;  // "image": what processes run together
     const char *group; // "deeplens-image-processing"
     enum event_topic topics[2];
     size_t topic_count;
@@ -82,7 +83,7 @@ struct step {
 
 extern const struct step steps[STEP_COUNT];
 
-#define STEP(symbol, name, group, topic, topic2, pool, batch, durability, onward)                                      \
+#define STEP(symbol, name, role, group, topic, topic2, pool, batch, durability, onward)                                \
     void step_##name##_work(struct flow *f, struct job *const *jobs, size_t count);                                    \
     int step_##name##_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err);                   \
     const char *step_##name##_shown(const struct job *job, const char **model);
@@ -129,6 +130,10 @@ const char *flow_path_key(const char *path);
 // Where an item's thumbnail is kept.
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
 bool media_wants_thumbnail(const struct media *media);
+
+// Remembers that an item was deleted, longer than any topic keeps its events, so that none of them makes it anew.
+int item_bury(struct flow *f, struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int item_buried(struct flow *f, struct meta_tx *tx, const char *tenant, const char *id, bool *out, struct error *err);
 
 // The event that asks for an item's removal, in the arena.
 int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct emit *out,

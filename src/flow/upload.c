@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/adopt.h"
 #include "flow/flow.h"
 #include "flow/step.h"
 
@@ -47,7 +48,12 @@ int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct 
     // A multipart body is a little larger than its file: the exact check is made on the bytes themselves.
     if (expected > f->settings.upload_max_bytes + (1 << 20))
         return too_large(f, err);
-    if (flow_check_outbox(f, err) < 0 || check_space(f, expected, err) < 0)
+    return flow_check_outbox(f, err) < 0 ? -1 : upload_begin_adopted(f, expected, out, err);
+}
+
+int upload_begin_adopted(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+{
+    if (check_space(f, expected, err) < 0)
         return -1;
     struct blob_put *put;
     if (f->blob.ops->put_begin(f->blob.state, expected, &put, err) < 0)
@@ -332,33 +338,42 @@ int upload_event(struct flow *f, struct arena *arena, const struct media *row, s
     return encode_event(f, arena, row, metadata, options, out, err);
 }
 
-static int prepare_row(struct upload *u, const struct upload_fields *fields, struct ack *ack, struct error *err)
+// The row of what was read, under the ids and the time of upload that it has already.
+static int prepare_row(struct upload *u, const struct upload_fields *fields, struct ack *ack, json_t **metadata,
+                       json_t **options, struct error *err)
 {
     struct media_info info;
-    if (probe_end(u->probe, &info, err) < 0)
+    if (probe_end(u->probe, &info, err) < 0 ||
+        fill_from_fields(u->flow, fields, &info, ack, metadata, options, err) < 0)
         return -1;
-    struct arena *arena = ack->arena;
-    _cleanup_json_ json_t *metadata = NULL, *options = NULL;
-    if (fill_from_fields(u->flow, fields, &info, ack, &metadata, &options, err) < 0)
-        return -1;
-    char id[ID_MAX], event_id[ID_MAX], hash[HASH_HEX];
-    id_new("img", id);
-    id_new("evt", event_id);
+    char hash[HASH_HEX];
     hash_final(&u->hash, hash);
     struct media *row = &ack->row;
-    row->id = arena_strdup(arena, id);
     row->kind = "image";
     row->status = MEDIA_UPLOADED;
     row->content_type = info.content_type;
     row->format = info.format;
-    row->hash = arena_strdup(arena, hash);
-    row->event_id = arena_strdup(arena, event_id);
+    row->hash = arena_strdup(ack->arena, hash);
     row->size = u->size;
     row->width = info.width;
     row->height = info.height;
-    row->uploaded_ms = row->updated_ms = clock_now_ms();
-    row->blob_key = make_blob_key(arena, row, info.extension);
-    return encode_event(u->flow, arena, row, metadata, options, &ack->event, err);
+    row->updated_ms = clock_now_ms();
+    row->blob_key = make_blob_key(ack->arena, row, info.extension);
+    return 0;
+}
+
+static int prepare_new(struct upload *u, const struct upload_fields *fields, struct ack *ack, struct error *err)
+{
+    _cleanup_json_ json_t *metadata = NULL, *options = NULL;
+    char id[ID_MAX], event_id[ID_MAX];
+    id_new("img", id);
+    id_new("evt", event_id);
+    ack->row.id = arena_strdup(ack->arena, id);
+    ack->row.event_id = arena_strdup(ack->arena, event_id);
+    ack->row.uploaded_ms = clock_now_ms();
+    if (prepare_row(u, fields, ack, &metadata, &options, err) < 0)
+        return -1;
+    return encode_event(u->flow, ack->arena, &ack->row, metadata, options, &ack->event, err);
 }
 
 // --- The promise
@@ -435,10 +450,92 @@ int upload_finish(struct upload *upload, const struct upload_fields *fields, str
     _cleanup_(cleanup_upload) struct upload *u = upload;
     struct flow *f = u->flow;
     struct ack ack = {.flow = f, .arena = arena, .row.tenant = fields->tenant ? fields->tenant : "default"};
-    if (check_tenant(f, &ack, err) < 0 || prepare_row(u, fields, &ack, err) < 0 || keep(u, &ack, err) < 0)
+    if (check_tenant(f, &ack, err) < 0 || prepare_new(u, fields, &ack, err) < 0 || keep(u, &ack, err) < 0)
         return -1;
     const struct media *row = ack.duplicate ? &ack.present : &ack.row;
     *out = (struct upload_result){
         .id = row->id, .status = row->status, .duplicate = ack.duplicate, .estimate = estimate(f, arena)};
+    return 0;
+}
+
+// --- What another system uploaded
+
+struct adoption {
+    struct ack ack;
+    bool gone;
+};
+
+static int adopt_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct adoption *a = arg;
+    struct ack *ack = &a->ack;
+    const struct meta_ops *meta = ack->flow->meta.ops;
+    if (item_buried(ack->flow, tx, ack->row.tenant, ack->row.id, &a->gone, err) < 0)
+        return -1;
+    if (a->gone)
+        return 0;
+    struct error why = {0};
+    if (meta->media_get(tx, ack->arena, ack->row.tenant, ack->row.id, &ack->present, &why) == 0)
+        a->gone = ack->present.status == MEDIA_DELETING;
+    ack->duplicate = !why.code;
+    if (ack->duplicate || why.code != ERR_NOT_FOUND)
+        return ack->duplicate ? 0 : error_copy(err, &why);
+    if (ack->add_tenant && meta->tenant_add(tx, ack->row.tenant, err) < 0)
+        return -1;
+    return meta->media_insert(tx, &ack->row, err);
+}
+
+// Bytes, then the row; the bytes go again when they are nobody's. Another process may have been quicker with the same
+// item: then the file is its file.
+static int adopt(struct upload *u, struct adoption *a, struct error *err)
+{
+    struct flow *f = u->flow;
+    const char *key = a->ack.row.blob_key;
+    if (f->blob.ops->put_commit(take_ptr(u->put), key, err) < 0)
+        return -1;
+    int rc = f->meta.ops->write(f->meta.state, META_RELAXED, adopt_tx, a, err);
+    bool shared = rc == 0 && a->ack.duplicate && strcmp(a->ack.present.blob_key, key) == 0;
+    if ((rc < 0 || a->gone || a->ack.duplicate) && !shared)
+        f->blob.ops->remove(f->blob.state, key, NULL);
+    return rc;
+}
+
+// As a form would have them. Tags are a member of the metadata, if they are what tags can be.
+static void fields_of(const struct event *event, struct arena *arena, struct upload_fields *out)
+{
+    const struct event_image_uploaded *up = &event->image_uploaded;
+    _cleanup_json_ json_t *metadata = up->metadata ? json_copy(up->metadata) : json_object();
+    json_t *tags = js_arr(metadata, "tags");
+    *out = (struct upload_fields){.tenant = event->tenant, .file_name = up->file_name, .uploaded_by = up->uploaded_by};
+    if (tags) {
+        _cleanup_free_ char *text = js_dumps(tags);
+        out->tags = arena_strdup(arena, text);
+        json_object_del(metadata, "tags");
+    }
+    _cleanup_free_ char *rest = js_dumps(metadata), *options = up->options ? js_dumps(up->options) : NULL;
+    out->metadata = arena_strdup(arena, rest);
+    out->options = arena_strdup(arena, options);
+}
+
+int upload_adopt(struct upload *upload, const struct event *event, struct arena *arena, struct media *out, bool *gone,
+                 struct error *err)
+{
+    _cleanup_(cleanup_upload) struct upload *u = upload;
+    _cleanup_json_ json_t *metadata = NULL, *options = NULL;
+    struct upload_fields fields;
+    int64_t uploaded_ms = event->image_uploaded.uploaded_ms;
+    struct adoption a = {.ack = {.flow = u->flow,
+                                 .arena = arena,
+                                 .row = {.tenant = event->tenant,
+                                         .id = event->media_id,
+                                         .event_id = event->id,
+                                         .uploaded_ms = uploaded_ms ? uploaded_ms : clock_now_ms()}}};
+    fields_of(event, arena, &fields);
+    if (check_tenant(u->flow, &a.ack, err) < 0 || prepare_row(u, &fields, &a.ack, &metadata, &options, err) < 0 ||
+        adopt(u, &a, err) < 0)
+        return -1;
+    *gone = a.gone;
+    if (!a.gone)
+        *out = a.ack.duplicate ? a.ack.present : a.ack.row;
     return 0;
 }

@@ -66,4 +66,13 @@ struct blob { // an opened back end: what the rest of the program holds
     void *state;
 };
 
+// Files of another system that are only read (open_read and what readers need; the other functions are NULL). A path
+// leads into it that is `prefix`, then, unless that ends in one, a '/', then the key: "minio://bucket/key".
+struct blob_mount {
+    const char *prefix;
+    struct blob blob;
+};
+
+enum { BLOB_MOUNTS_MAX = 64 };
+
 #endif

@@ -336,6 +336,27 @@ static void integers_beyond_64_bits_are_no_trouble(void **state)
     assert_int_equal(d.ev.image_uploaded.width, 5);
 }
 
+static void a_store_container_and_name_are_a_path(void **state)
+{
+    static const struct {
+        const char *provider, *path;
+    } given[] = {
+        {"{\"type\":\"minio\",\"containerName\":\"acme\",\"blobName\":\"2025/a.jpg\"}", "minio://acme/2025/a.jpg"},
+        {"{\"type\":\"filesystem\",\"blobName\":\"/storage/a.jpg\"}", "/storage/a.jpg"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        _cleanup_decoded_ struct decoded d = {0};
+        char text[256];
+        snprintf(text, sizeof text, "{\"imageId\":\"img_1\",\"storageProvider\":%s}", given[i].provider);
+        read_ok(&d, TOPIC_IMAGES_UPLOADED, text);
+        assert_string_equal(d.ev.image_uploaded.path, given[i].path);
+    }
+    read_bad(TOPIC_IMAGES_UPLOADED, "{\"imageId\":\"img_1\",\"storageProvider\":{\"type\":\"minio\"}}",
+             "filePath is missing");
+    read_bad(TOPIC_IMAGES_UPLOADED, "{\"imageId\":\"img_1\",\"storageProvider\":7}",
+             "storageProvider must be an object");
+}
+
 // ---- refusals ----
 
 static void what_is_missing_is_named(void **state)
@@ -583,6 +604,7 @@ int main(void)
         cmocka_unit_test(errors_in_either_form),
         cmocka_unit_test(filter_payload_is_whole),
         cmocka_unit_test(integers_beyond_64_bits_are_no_trouble),
+        cmocka_unit_test(a_store_container_and_name_are_a_path),
         cmocka_unit_test(what_is_missing_is_named),
         cmocka_unit_test(wrong_types_are_named),
         cmocka_unit_test(bad_vectors),

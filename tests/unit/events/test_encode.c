@@ -181,6 +181,48 @@ static void ids_lose_their_prefix_only_when_bare(void **state)
     assert_string_equal(js_str(js_obj(foreign, "data"), "imageId", ""), "img_123456");
 }
 
+// What another system's message has besides goes into what follows from it, at its place or where the form has one.
+static void unknown_members_go_along(void **state)
+{
+    static const char enveloped[] =
+        "{\"eventId\":\"evt_1\",\"eventType\":\"image.uploaded\",\"traceId\":\"t\",\"deep\":{\"a\":[1.5,null]},"
+        "\"data\":{\"imageId\":\"img_1\",\"filePath\":\"/a\",\"campaign\":7,\"traceId\":\"inner\"}}";
+    static const char flatly[] = "{\"imageId\":\"img_1\",\"storagePath\":\"/a\",\"campaign\":7,\"mimeType\":\"x\"}";
+    static const struct {
+        const char *message;
+        bool flat;
+        const char *top, *data;
+    } cases[] = {
+        {enveloped, false, "{\"traceId\":\"t\",\"deep\":{\"a\":[1.5,null]}}", "{\"campaign\":7,\"traceId\":\"inner\"}"},
+        {enveloped, true, "{\"campaign\":7,\"traceId\":\"inner\",\"deep\":{\"a\":[1.5,null]}}", NULL},
+        {flatly, false, NULL, "{\"campaign\":7}"},
+        {flatly, true, "{\"campaign\":7}", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_arena_ struct arena arena = {0};
+        _cleanup_json_ json_t *root = NULL, *plain_top = NULL, *plain_data = NULL;
+        struct event from, next, bare_next;
+        struct error err;
+        if (event_decode(TOPIC_IMAGES_UPLOADED, cases[i].message, strlen(cases[i].message), fallback, &arena, &from,
+                         &root, &err) < 0)
+            fail_msg("%s", err.message);
+        fixture_full(TOPIC_FEATURES_EXTRACTION, &next);
+        bare_next = next;
+        next.more = from.more;
+        next.more_data = from.more_data;
+        const struct event_format form = {.flat = cases[i].flat};
+        _cleanup_json_ json_t *out = written(&next, form), *without = written(&bare_next, form);
+        json_t *data = js_obj(out, "data");
+        plain_top = cases[i].top ? js_parse(cases[i].top, strlen(cases[i].top), NULL) : json_object();
+        plain_data = cases[i].data ? js_parse(cases[i].data, strlen(cases[i].data), NULL) : json_object();
+        json_object_update_recursive(without, plain_top);
+        if (data)
+            json_object_update(js_obj(without, "data"), plain_data);
+        assert_true(json_equal(out, without));
+        comes_back(&next, form);
+    }
+}
+
 static void frames_and_videos_come_back_bare(void **state)
 {
     struct event ev;
@@ -300,6 +342,7 @@ int main(void)
         cmocka_unit_test(envelope_nesting),
         cmocka_unit_test(ours_win_over_the_clients),
         cmocka_unit_test(ids_lose_their_prefix_only_when_bare),
+        cmocka_unit_test(unknown_members_go_along),
         cmocka_unit_test(frames_and_videos_come_back_bare),
         cmocka_unit_test(without_a_time_it_is_now),
         cmocka_unit_test(messages_count_in_seconds),

@@ -265,6 +265,28 @@ static enum error_code down(struct fake *fake, size_t call, const char *model, i
     return ERR_UNAVAILABLE;
 }
 
+// A step that runs elsewhere: its events stand on their topic, what comes back goes on, and nothing of it is done here.
+static void test_a_step_may_run_elsewhere(void **state)
+{
+    struct rig *rig = rig_new(NULL);
+    char id[ID_MAX], text[512];
+    rig->config.without = 1 << STEP_EXTRACT;
+    rig_start(rig);
+    rig_upload(rig, 1, NULL, id);
+    wait_for(rig_count_of(rig, TOPIC_FEATURES_EXTRACTION, id) == 1);
+    struct runner_step_health health[STEP_COUNT];
+    runner_health(rig->runner, health);
+    assert_null(health[STEP_EXTRACT].name);
+    assert_string_equal(health[STEP_INDEX].name, "index");
+    snprintf(text, sizeof text,
+             "{\"imageId\":\"%s\",\"tenantId\":\"default\",\"model\":\"fake\",\"vectors\":[1,0,0,0,0,0,0,0]}", id);
+    rig_publish(rig, TOPIC_VECTORS_INDEXING, id, text);
+    wait_for(rig_status_is(rig, id, MEDIA_COMPLETED));
+    assert_int_equal(rig->fake.calls, 0);
+    assert_int_equal(rig_count_of(rig, TOPIC_FEATURES_EXTRACTION, id), 1);
+    rig_free(rig);
+}
+
 static void test_an_outage_pauses_and_spends_no_attempt(void **state)
 {
     enum { EVENTS = 20 };
@@ -533,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_g8_large_events_count_by_their_bytes),
         cmocka_unit_test(test_pictures_go_through_the_model_in_batches),
         cmocka_unit_test(test_g4_the_offset_waits_for_the_slowest),
+        cmocka_unit_test(test_a_step_may_run_elsewhere),
         cmocka_unit_test(test_an_outage_pauses_and_spends_no_attempt),
         cmocka_unit_test(test_an_outage_over_restarts_spends_no_attempt),
         cmocka_unit_test(test_stop_drains_what_is_at_work),
