@@ -19,10 +19,10 @@ models:
 	@tools/models/make.sh
 
 demo:
-	@tools/deps.sh build demo
+	@tools/deps.sh build demo $(if $(filter kafka,$(EVENTLOG)),test)
 	@tools/models/make.sh
 	@$(MAKE) --no-print-directory all
-	@tools/demo.sh "$(BUILD)"
+	@EVENTLOG="$(EVENTLOG)" tools/demo.sh "$(BUILD)"
 
 test:
 	@tools/deps.sh build test

@@ -19,9 +19,11 @@ main() { # a function, so that the shell has read all of it before it begins
     [ $# -ge 1 ] || { echo "usage: bench/run.sh [--short] [--built] BUILD [NAME ...]" >&2; exit 2; }
     build=$(cd "$1" && pwd) || exit 1
     shift
-    all="acks pipeline idle log nodelay index"
-    [ -n "$short" ] || all="$all models quality" # need `make models`, photos and minutes
-    [ -z "${DEEPLENS_TEST_KAFKA:-}" ] || all="$all kafka" # needs a broker: tests/peers/kafka.py run -- bench/run.sh …
+    all="acks pipeline idle log nodelay index duplicates"
+    [ -n "$short" ] || all="$all models quality words" # need `make models`, photos and minutes
+    [ -z "${DEEPLENS_TEST_KAFKA:-}" ] || all="$all kafka recovery" # need a broker: tests/peers/kafka.py run -- bench/run.sh …
+    # … and a database: tests/peers/kafka.py run -- tests/peers/postgres.py run --synced -- bench/run.sh …
+    [ -z "${DEEPLENS_TEST_KAFKA:-}" ] || [ -z "${DEEPLENS_TEST_POSTGRES:-}" ] || all="$all postgres"
     for name in "$@"; do
         case " $all " in
         *" $name "*) ;;
@@ -35,7 +37,9 @@ main() { # a function, so that the shell has read all of it before it begins
     rm -rf "$build"/bench/tmp-* # of runs that were killed
     : >"$results"
     for name in ${*:-$all}; do
-        "$build/bench/$name" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
+        program=$build/bench/$name
+        [ ! -e "bench/$name.py" ] || program=bench/$name.py
+        "$program" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
         cat "$build/bench/$name.jsonl"
         cat "$build/bench/$name.jsonl" >>"$results"
     done

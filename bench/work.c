@@ -70,7 +70,7 @@ void work_once(const struct work *w, const struct photo *photo, bool thumbnail)
         _cleanup_buf_ struct buf webp = BUF_INIT(16 << 20);
         bench_check(image_thumbnail(&image.pixels, w->edge, w->quality, &webp, &err), &err);
     }
-    bench_check(w->extractor.ops->extract(w->extractor.state, w->model, &image.pixels, 1, vector, &err), &err);
+    bench_check(w->extractor.ops->extract(w->extractor.state, w->model, &image.pixels, 1, vector, NULL, &err), &err);
     pixels_free(&image.pixels);
 }
 

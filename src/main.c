@@ -77,6 +77,8 @@ int main(int argc, char **argv)
     struct error err;
     if (argc == 2 && strcmp(argv[1], "worker-extract") == 0) // started by a server; no command of people
         return app_worker();
+    if (argc == 2 && strcmp(argv[1], "worker-video") == 0)
+        return app_video_worker();
     app_set_worker("/proc/self/exe");
     struct cli cli = {.conf = &conf, .server_given = names_server(argc, argv)};
     keep_memory();

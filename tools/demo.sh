@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # The first minute with DeepLens: tools/demo.sh BUILD
 # Starts a server with a fresh data directory, uploads the photos that Debian's packages ship with copies of them, searches with
-# pictures that were not uploaded, and shows what was found. Everything stands in BUILD/demo; nothing keeps running.
+# pictures that were not uploaded, and shows what was found. With EVENTLOG=kafka on a broker of its own. Everything stands in BUILD/demo; nothing keeps running.
 set -eu
 build=${1:?usage: tools/demo.sh BUILD}
 demo=$build/demo
-server=
+server= broker= on_kafka=
+peer=$(dirname "$0")/../tests/peers/kafka.py
 
 say() { printf '%-11s %s\n' "$1" "$2"; }
 
@@ -28,6 +29,19 @@ stop_server() {
     server=
 }
 
+start_broker() {
+    broker=$demo/kafka
+    brokers=$(python3 "$peer" start "$broker") || fail "the broker did not start"
+    on_kafka="--eventlog-backend kafka --kafka-brokers $brokers"
+    say kafka "a broker at $brokers"
+}
+
+stop_all() {
+    stop_server
+    [ -z "$broker" ] || python3 "$peer" stop "$broker"
+    broker=
+}
+
 # What the user has configured for a server of their own does not reach this one.
 isolate() {
     for name in $(env | sed -n 's/^\(DEEPLENS_[A-Z0-9_]*\)=.*/\1/p'); do
@@ -47,7 +61,7 @@ list_photos() {
 }
 
 start_server() {
-    "$build/deeplens" serve --data-dir "$demo/data" --http-listen 127.0.0.1:0 --http-drain-timeout 3s \
+    "$build/deeplens" serve --data-dir "$demo/data" --http-listen 127.0.0.1:0 --http-drain-timeout 3s $on_kafka \
         >"$demo/server.out" 2>"$demo/server.log" &
     server=$!
     for _ in $(seq 150); do
@@ -76,9 +90,21 @@ search() {
     done
 }
 
+# What is found first by words, and what it shows.
+search_words() {
+    for text in "a mountain lake" "a flower" "an insect"; do
+        "$build/deeplens" search --text "$text" --server "$address" --top 1 --json >"$demo/results/words.json" || return 0
+        say words "\"$text\": $(python3 -c 'import json, sys
+for hit in json.load(sys.stdin)["results"]:
+    print(hit["fileName"], "shows:", ", ".join(tag["name"] for tag in hit["autoTags"]) or "nothing that has a name")' <"$demo/results/words.json")"
+    done
+    rm -f "$demo/results/words.json"
+}
+
 count() { find "$1" -mindepth 1 | wc -l; }
 
-trap stop_server EXIT
+case ${EVENTLOG:-embedded} in embedded | kafka) ;; *) fail "EVENTLOG is embedded or kafka" ;; esac
+trap stop_all EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 rm -rf "$demo"
@@ -90,6 +116,7 @@ list_photos >"$demo/photos.txt"
 "$build/demo_photos" prepare "$demo" <"$demo/photos.txt" || fail "the pictures could not be prepared"
 rm -rf "$demo/work"
 
+[ "${EVENTLOG:-}" != kafka ] || start_broker
 start_server
 say server "$address, data in $demo/data"
 
@@ -100,7 +127,8 @@ say ledger "$(tail -n 1 "$demo/ledger.txt")"
 
 say search "with $(count "$demo/queries") pictures that were not uploaded"
 search
-stop_server
+search_words
+stop_all
 
 found=0
 "$build/demo_photos" report "$demo" "$seconds" || found=$?

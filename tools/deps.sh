@@ -5,8 +5,9 @@
 set -eu
 
 build="build-essential meson ninja-build pkg-config python3 python3-yaml python3-venv python3-pip ca-certificates
-  libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev librdkafka-dev libvips-dev libjansson-dev libsodium-dev libcmocka-dev libutf8proc-dev"
-test="clang clang-format clang-tidy llvm curl default-jdk-headless kcat maven"
+  libmicrohttpd-dev libwslay-dev libcurl4-openssl-dev libsqlite3-dev libpq-dev librdkafka-dev libvips-dev libjansson-dev libsodium-dev libcmocka-dev libutf8proc-dev
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libseccomp-dev"
+test="postgresql ffmpeg clang clang-format clang-tidy llvm curl default-jdk-headless kcat maven"
 demo="mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 lxqt-themes plasma-workspace-wallpapers"
 
 list=""

@@ -19,6 +19,7 @@ start=$(date +%s)
 
 # Tests put their files here; what is left at the end is theirs. Processes are known by having it in their environment.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/deeplens-test.XXXXXX") || exit 1
+chmod 711 "$TMPDIR" # PostgreSQL refuses to be root: its tests run it as somebody else, in folders of their own in here
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 1' INT TERM

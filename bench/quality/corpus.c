@@ -21,6 +21,8 @@ enum {
 struct photo {
     struct pixels full;
     bool held_out;
+    bool flat;
+    uint64_t work;
     float thumb[THUMB * THUMB];
 };
 
@@ -146,10 +148,18 @@ static bool is_held_out(const char *path)
     return hash64(path, strlen(path)) >> 32 & 1;
 }
 
+// Plasma's packages keep versions of one work (sizes, shades, crops) in one folder: NAME/contents/…
+static uint64_t work_of(const char *path)
+{
+    const char *contents = strstr(path, "/contents/");
+    return hash64(path, contents ? (size_t)(contents - path) : strlen(path));
+}
+
 static void add(struct corpus *c, int photo, const struct photo *from, bool tile, const struct pixels *picture)
 {
     struct item *it = &c->items[c->count++];
-    *it = (struct item){.photo = photo, .tile = tile, .held_out = from->held_out};
+    *it =
+        (struct item){.photo = photo, .tile = tile, .held_out = from->held_out, .flat = from->flat, .work = from->work};
     shrink_to(picture, EDGE_SOURCE, &it->source);
 }
 
@@ -187,6 +197,8 @@ int corpus_load(struct corpus *c, char *const *folders, size_t folder_count, siz
         } else {
             thumb_make(&p->full, p->thumb);
             p->held_out = is_held_out(found[i]);
+            p->flat = is_flat(&p->full);
+            p->work = work_of(found[i]);
             if (seen_before(photos, c->photos, p->thumb)) {
                 c->repeated++;
                 pixels_free(&p->full);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/pixels.h"
 
@@ -15,6 +16,8 @@ struct item {
     int photo; // which photo it is or was cut from
     bool tile;
     bool held_out;
+    bool flat;            // hardly anything to see
+    uint64_t work;        // the same for pictures that are versions of one work
     struct pixels source; // longer edge at most EDGE_SOURCE
 };
 

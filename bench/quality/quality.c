@@ -5,10 +5,12 @@
 //   quality BUILD [--short] [--model NAME] [--precision P] [--against P] [--items N] [--queries N] [--half
 //   held-out|tuning|all]
 //   [--seed S]
-//           [FOLDER…]
+//           [--scores] [FOLDER…]
 //
 // Models are those of the usual folder (`make models`); builtin unless said. With --against, instead: how many of the
-// ten nearest items are the same under both precisions.
+// ten nearest items are the same under both precisions. With --scores, instead, what a score from which pictures count
+// as near-duplicates would join: shares of the copies of whole photos with their originals, and of different pictures
+// with each other. (Tiles of sky look alike, and rightly.)
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,6 +31,7 @@ enum { MAX_THREADS = 64 };
 
 struct options {
     size_t items, queries;
+    bool scores;
     const char *half, *model, *precision, *against;
     uint64_t seed;
     char **folders;
@@ -51,6 +54,9 @@ struct bench {
     atomic_long extract_us, extracted;
     pthread_mutex_t lock;
     struct tally tallies[2][EDIT_COUNT]; // whole photos, tiles
+    float *alike[EDIT_COUNT];            // with --scores: each chosen item and its copy
+    float *unlike[EDIT_COUNT];           // the copy and the nearest photo of another work
+    atomic_ulong pairs[100];             // of different items, by hundredths of their score
 };
 
 // Where Debian's packages of photos put them.
@@ -60,7 +66,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: quality BUILD [--short] [--model NAME] [--precision auto|f32|bf16|int8] [--against "
                     "f32|bf16|int8] [--items N] [--queries N] "
-                    "[--half held-out|tuning|all] [--seed S] [FOLDER...]\n");
+                    "[--half held-out|tuning|all] [--seed S] [--scores] [FOLDER...]\n");
     return 2;
 }
 
@@ -73,6 +79,10 @@ static int options_parse(struct options *o, int argc, char **argv)
         if (strcmp(argv[i], "--short") == 0) {
             o->items = 200;
             o->queries = 10;
+            continue;
+        }
+        if (strcmp(argv[i], "--scores") == 0) {
+            o->scores = true;
             continue;
         }
         if (strcmp(argv[i], "--items") == 0)
@@ -110,7 +120,7 @@ static void extract_one(struct bench *b, const struct pixels *p, float *out)
 {
     struct error err = {0};
     long begin = cpu_us();
-    if (b->extractor.ops->extract(b->extractor.state, b->model, p, 1, out, &err)) {
+    if (b->extractor.ops->extract(b->extractor.state, b->model, p, 1, out, NULL, &err)) {
         fprintf(stderr, "quality: %s\n", err.message);
         exit(1);
     }
@@ -181,8 +191,46 @@ static size_t count_common(const size_t *a, const size_t *b)
     return common;
 }
 
-static void ask(struct bench *b, size_t item, enum edit edit, float *query)
+// How alike the query and the nearest photo of another work are.
+static float nearest_other(const struct bench *b, const float *query, size_t item)
 {
+    float best = -1;
+    for (size_t i = 0; i < b->corpus.photos; i++) {
+        const struct item *other = &b->corpus.items[i];
+        if (other->work == b->corpus.items[item].work || other->flat)
+            continue;
+        float score = dot(query, b->vectors + i * b->model->dimension, b->model->dimension);
+        best = score > best ? score : best;
+    }
+    return best;
+}
+
+static void compare(struct bench *b, size_t place, enum edit edit, const float *query)
+{
+    size_t item = b->chosen[place];
+    b->alike[edit][place] = dot(query, b->vectors + item * b->model->dimension, b->model->dimension);
+    b->unlike[edit][place] = nearest_other(b, query, item);
+}
+
+// Of all pairs of items from different works: how many there are, and how many have each score.
+static void *compare_items(void *arg)
+{
+    struct bench *b = arg;
+    const struct corpus *c = &b->corpus;
+    for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < c->count;)
+        for (size_t j = 0; j < i; j++) {
+            if (c->items[i].work == c->items[j].work || c->items[i].flat || c->items[j].flat)
+                continue;
+            float score =
+                dot(b->vectors + i * b->model->dimension, b->vectors + j * b->model->dimension, b->model->dimension);
+            atomic_fetch_add(&b->pairs[score > 0 ? (size_t)(score * 100) < 100 ? (size_t)(score * 100) : 99 : 0], 1);
+        }
+    return NULL;
+}
+
+static void ask(struct bench *b, size_t place, enum edit edit, float *query)
+{
+    size_t item = b->chosen[place];
     uint64_t seed = b->options.seed * 1000003 + item * 64 + edit;
     size_t other = b->chosen[random_next(&seed) % b->chosen_count];
     struct pixels copy;
@@ -192,6 +240,10 @@ static void ask(struct bench *b, size_t item, enum edit edit, float *query)
     }
     extract_one(b, &copy, query);
     pixels_free(&copy);
+    if (b->options.scores) {
+        compare(b, place, edit, query);
+        return;
+    }
     size_t rank = rank_of(b, query, item);
     pthread_mutex_lock(&b->lock);
     struct tally *t = &b->tallies[b->corpus.items[item].tile][edit];
@@ -206,7 +258,7 @@ static void *ask_all(void *arg)
     struct bench *b = arg;
     _cleanup_free_ float *query = malloc(b->model->dimension * sizeof(float));
     for (size_t i; (i = atomic_fetch_add(&b->next, 1)) < b->chosen_count * EDIT_COUNT;)
-        ask(b, b->chosen[i / EDIT_COUNT], (enum edit)(i % EDIT_COUNT), query);
+        ask(b, i / EDIT_COUNT, (enum edit)(i % EDIT_COUNT), query);
     vips_thread_shutdown();
     return NULL;
 }
@@ -230,14 +282,15 @@ static void choose(struct bench *b)
     const char *half = b->options.half;
     size_t *fitting = calloc(c->count, sizeof(size_t)), fit = 0, photos = 0;
     for (size_t i = 0; i < c->count; i++)
-        if (strcmp(half, "all") == 0 || c->items[i].held_out == (strcmp(half, "held-out") == 0)) {
+        if (!(b->options.scores && c->items[i].flat) &&
+            (strcmp(half, "all") == 0 || c->items[i].held_out == (strcmp(half, "held-out") == 0))) {
             fitting[fit++] = i;
             photos += !c->items[i].tile;
         }
     b->chosen = calloc(fit + 1, sizeof(size_t));
     for (size_t i = 0; i < photos && b->chosen_count < b->options.queries; i++)
         b->chosen[b->chosen_count++] = fitting[i];
-    size_t tiles = fit - photos, more = b->options.queries - b->chosen_count;
+    size_t tiles = b->options.scores ? 0 : fit - photos, more = b->options.queries - b->chosen_count;
     more = more < tiles ? more : tiles;
     for (size_t k = 0; k < more; k++)
         b->chosen[b->chosen_count++] = fitting[photos + k * tiles / more];
@@ -301,6 +354,78 @@ static void print_all(const struct bench *b)
         print_row(b, e);
     fprintf(stderr, "\n");
     print_figures(b);
+}
+
+static int by_score(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+// How many of the scores, in their order, are at least so high.
+static size_t count_from(const float *sorted, size_t count, double least)
+{
+    size_t below = 0;
+    while (below < count && sorted[below] < least)
+        below++;
+    return count - below;
+}
+
+enum { SCORE_FIRST = 60, SCORE_STEP = 5 }; // hundredths
+
+static void print_joined(const char *what, const float *sorted, size_t count)
+{
+    int pad = 24;
+    for (const char *p = what; *p; p++)
+        pad -= (*p & 0xC0) != 0x80;
+    fprintf(stderr, "%s%*s", what, pad, "");
+    for (int t = SCORE_FIRST; t < 100; t += SCORE_STEP)
+        fprintf(stderr, " %5.3f", share(count_from(sorted, count, t / 100.0), count));
+    fprintf(stderr, "\n");
+}
+
+static void print_pairs(const struct bench *b)
+{
+    unsigned long all = 0, above = 0;
+    for (int t = 0; t < 100; t++)
+        all += b->pairs[t];
+    fprintf(stderr, "%-24s", "of a million pairs");
+    for (int t = SCORE_FIRST; t < 100; t += SCORE_STEP) {
+        above = 0;
+        for (int s = t; s < 100; s++)
+            above += b->pairs[s];
+        fprintf(stderr, " %5.1f", share(above, all) * 1e6);
+    }
+    fprintf(stderr, "\n");
+}
+
+// What each score would join: the copies of an edit with their originals; copies with a photo of another work; and
+// items of different works with each other.
+static void print_scores(struct bench *b)
+{
+    size_t n = 0;
+    float *all = calloc(b->chosen_count * EDIT_COUNT, sizeof *all),
+          *others = calloc(b->chosen_count * EDIT_COUNT, sizeof *all);
+    fprintf(stderr, "Copies of %zu photos; %zu items\n\n%-24s", b->chosen_count, b->corpus.count,
+            "joined from a score of");
+    for (int t = SCORE_FIRST; t < 100; t += SCORE_STEP)
+        fprintf(stderr, "  0.%d", t);
+    fprintf(stderr, "\n");
+    for (int e = 0; e < EDIT_COUNT; e++) {
+        qsort(b->alike[e], b->chosen_count, sizeof(float), by_score);
+        print_joined(edit_infos[e].name, b->alike[e], b->chosen_count);
+        for (size_t i = 0; i < b->chosen_count && e != EDIT_COLLAGE && e != EDIT_HEAVY; i++) {
+            all[n] = b->alike[e][i];
+            others[n++] = b->unlike[e][i];
+        }
+    }
+    qsort(all, n, sizeof *all, by_score);
+    qsort(others, n, sizeof *others, by_score);
+    print_joined("all but the last two", all, n);
+    print_joined("with another photo", others, n);
+    print_pairs(b);
+    free(all);
+    free(others);
 }
 
 // The model asked for, by the extractor that has it.
@@ -385,8 +510,20 @@ int main(int argc, char **argv)
             return 1;
         }
     } else {
+        for (int e = 0; e < EDIT_COUNT; e++) {
+            b.alike[e] = calloc(b.chosen_count, sizeof(float));
+            b.unlike[e] = calloc(b.chosen_count, sizeof(float));
+        }
         run_threads(&b, ask_all);
-        print_all(&b);
+        if (b.options.scores) {
+            run_threads(&b, compare_items);
+            print_scores(&b);
+        } else
+            print_all(&b);
+        for (int e = 0; e < EDIT_COUNT; e++) {
+            free(b.alike[e]);
+            free(b.unlike[e]);
+        }
     }
     free(b.vectors);
     free(b.chosen);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// /api/v1/admin: ledger, tenants, models.
+// /api/v1/admin: ledger, tenants.
 #include <string.h>
 
 #include "api/api_int.h"
+#include "flow/near.h"
 
 void api_admin_ledger(struct http_request *req, void *ctx, void *sink)
 {
@@ -47,30 +48,27 @@ void api_admin_tenant_add(struct http_request *req, void *ctx, void *sink)
     api_reply(req, 201, rc, rc == 0 ? json_pack("{s:s}", "name", name) : NULL, &err);
 }
 
-void api_admin_models(struct http_request *req, void *ctx, void *sink)
+static int alter_tenant(struct http_request *req, struct api *api, json_t **out, struct error *err)
 {
-    (void)sink;
-    json_t *body = NULL;
-    struct error err = {0};
-    const char *tenant = http_query(req, "tenantId");
-    int rc = admin_models(((struct api *)ctx)->flow, tenant && *tenant ? tenant : NULL, &body, &err);
-    api_reply(req, 200, rc, body, &err);
+    _cleanup_json_ json_t *json = NULL;
+    const char *tenant = http_param(req, "tenant");
+    if (api_body(req, &json, err) < 0)
+        return -1;
+    const json_t *policy = json_object_get(json, "duplicatePolicy");
+    if (!policy || json_object_size(json) != 1 || (!json_is_null(policy) && !json_is_string(policy)))
+        return error_set(err, ERR_INVALID,
+                         "The body must be {\"duplicatePolicy\": \"keep\", \"link\", \"reject\" or null}");
+    if (near_policy_set(api->flow, tenant, json_string_value(policy), err) < 0)
+        return -1;
+    *out = json_pack("{s:s,s:s?}", "name", tenant, "duplicatePolicy", json_string_value(policy));
+    return 0;
 }
 
-void api_admin_model_use(struct http_request *req, void *ctx, void *sink)
+void api_admin_tenant_alter(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
-    struct flow *flow = ((struct api *)ctx)->flow;
     struct error err = {0};
-    size_t len;
-    const char *text = http_body(req, &len);
-    _cleanup_json_ json_t *json = js_parse(text, len, &err);
-    const char *model = js_str(json, "model", NULL), *tenant = js_str(json, "tenantId", NULL);
     json_t *body = NULL;
-    int rc = -1;
-    if (json && !model)
-        error_set(&err, ERR_INVALID, "The body must be {\"model\": \"...\"}, with \"tenantId\" for one tenant");
-    else if (json && (rc = flow_model_use(flow, tenant, model, &err)) == 0)
-        rc = admin_models(flow, tenant, &body, &err);
+    int rc = alter_tenant(req, ctx, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }

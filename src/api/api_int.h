@@ -45,17 +45,34 @@ int api_member_flag(const json_t *body, const char *name, bool otherwise, bool *
 // The answer `body` (taken), or what went wrong when `rc` < 0.
 void api_reply(struct http_request *req, int status, int rc, json_t *body, const struct error *err);
 
+int api_live(const struct api *api, struct error *err); // can changes be followed?
+
 json_t *api_media_json(const struct media *media);
+void api_set_duplicate(json_t *json, const struct media *media); // what it is a near-duplicate of
+
+// What ids without a prefix are on this route: "vid" below /api/v1/videos, else "img"; and the id of the route, in
+// full.
+const char *api_kind(const struct http_request *req);
+int api_id(struct http_request *req, const char **out, struct error *err);
 
 #define API_HANDLER(name) void name(struct http_request *req, void *ctx, void *sink)
 API_HANDLER(api_upload);
+API_HANDLER(api_image_import);
 API_HANDLER(api_image_list);
 API_HANDLER(api_image_get);
 API_HANDLER(api_image_status);
 API_HANDLER(api_image_original);
 API_HANDLER(api_image_thumbnail);
 API_HANDLER(api_image_delete);
+API_HANDLER(api_video_frames);
+API_HANDLER(api_duplicates);
 API_HANDLER(api_search);
+API_HANDLER(api_search_get);
+API_HANDLER(api_events);
+API_HANDLER(api_hub);
+API_HANDLER(api_hub_negotiate);
+API_HANDLER(api_hub_send);
+API_HANDLER(api_hub_close);
 API_HANDLER(api_admin_ledger);
 API_HANDLER(api_admin_topics);
 API_HANDLER(api_admin_topic);
@@ -77,8 +94,22 @@ API_HANDLER(api_admin_deadletter);
 API_HANDLER(api_admin_replay);
 API_HANDLER(api_admin_tenants);
 API_HANDLER(api_admin_tenant_add);
+API_HANDLER(api_admin_tenant_alter);
 API_HANDLER(api_admin_models);
 API_HANDLER(api_admin_model_use);
+API_HANDLER(api_admin_model_drop);
+API_HANDLER(api_admin_model_compare);
+API_HANDLER(api_admin_rebuilds);
+API_HANDLER(api_admin_reindex);
+API_HANDLER(api_admin_rebuild_cancel);
+API_HANDLER(api_webhooks);
+API_HANDLER(api_webhook_add);
+API_HANDLER(api_webhook_remove);
+API_HANDLER(api_webhook_rotate);
+API_HANDLER(api_webhook_test);
+API_HANDLER(api_webhook_deliveries);
+API_HANDLER(api_webhook_delivery);
+API_HANDLER(api_webhook_replay);
 API_HANDLER(api_root);
 API_HANDLER(api_healthz);
 API_HANDLER(api_readyz);
@@ -86,7 +117,7 @@ API_HANDLER(api_metrics);
 API_HANDLER(api_openapi);
 API_HANDLER(api_version);
 
-extern const struct http_sink_ops api_upload_sink;
+extern const struct http_sink_ops api_upload_sink, api_video_sink;
 extern const struct http_sink_ops api_search_sink;
 
 #endif

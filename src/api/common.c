@@ -156,20 +156,63 @@ static void set_parsed(json_t *json, const char *key, const char *text)
         json_object_set_new(json, key, value);
 }
 
-static void set_link(json_t *json, const char *key, const char *id, const char *what)
+const char *api_kind(const struct http_request *req)
 {
-    json_object_set_new(json, key, json_sprintf("/api/v1/images/%s/%s", id, what));
+    return strncmp(http_path(req), "/api/v1/videos", 14) == 0 ? "vid" : "img";
+}
+
+int api_id(struct http_request *req, const char **out, struct error *err)
+{
+    char id[ID_MAX];
+    const char *kind = api_kind(req), *given = http_param(req, "id");
+    if (item_id(given, kind, id, err) < 0)
+        return -1;
+    if (strcmp(kind, "vid") == 0 && strncmp(id, "vid_", 4) != 0)
+        return error_set(err, ERR_INVALID_ID, "\"%.64s\" is not the id of a video", given);
+    *out = arena_strdup(http_arena(req), id);
+    return 0;
+}
+
+static bool is_video(const struct media *m)
+{
+    return strcmp(m->kind, "video") == 0;
+}
+
+static void set_link(json_t *json, const char *key, const struct media *m, const char *what)
+{
+    json_object_set_new(json, key, json_sprintf("/api/v1/%s/%s/%s", is_video(m) ? "videos" : "images", m->id, what));
+}
+
+static void set_video(json_t *json, const struct media *m)
+{
+    if (is_video(m)) {
+        set_parsed(json, "video", m->video);
+        set_link(json, "framesUrl", m, "frames");
+    }
+    if (m->parent) {
+        js_set_str(json, "videoId", m->parent);
+        json_object_set_new(json, "time", json_real((double)m->time_ms / 1000));
+    }
+}
+
+void api_set_duplicate(json_t *json, const struct media *m)
+{
+    if (!m->alike_id)
+        return;
+    js_set_str(json, "duplicateOf", m->alike_id);
+    json_object_set_new(json, "duplicateScore", json_real(m->alike_score));
 }
 
 json_t *api_media_json(const struct media *m)
 {
     json_t *json =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?,s:s?,s:I,s:i,s:i,s:s?,s:s?}", "imageId", m->id, "tenantId", m->tenant,
-                  "kind", m->kind, "status", media_status_name(m->status), "fileName", m->file_name, "contentType",
-                  m->content_type, "format", m->format, "sizeBytes", (json_int_t)m->size, "width", m->width, "height",
-                  m->height, "contentHash", m->hash, "uploadedBy", m->uploaded_by);
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?,s:s?,s:I,s:i,s:i,s:s?,s:s?}", is_video(m) ? "videoId" : "imageId", m->id,
+                  "tenantId", m->tenant, "kind", m->kind, "status", media_status_name(m->status), "fileName",
+                  m->file_name, "contentType", m->content_type, "format", m->format, "sizeBytes", (json_int_t)m->size,
+                  "width", m->width, "height", m->height, "contentHash", m->hash, "uploadedBy", m->uploaded_by);
     set_parsed(json, "metadata", m->metadata);
     set_parsed(json, "tags", m->tags);
+    set_parsed(json, "autoTags", m->auto_tags ? m->auto_tags : "[]");
     _cleanup_json_ json_t *options = js_parse(m->options, strlen(m->options), NULL);
     if (js_arr(options, "models"))
         json_object_set(json, "models", js_arr(options, "models"));
@@ -177,11 +220,13 @@ json_t *api_media_json(const struct media *m)
     js_set_time(json, "lastUpdated", m->updated_ms);
     json_object_set_new(json, "searchableAfter", json_null());
     js_set_time(json, "searchableAfter", m->completed_ms);
-    set_link(json, "statusUrl", m->id, "status");
-    set_link(json, "originalUrl", m->id, "original");
+    set_link(json, "statusUrl", m, "status");
+    set_link(json, "originalUrl", m, "original");
     json_object_set_new(json, "thumbnailUrl", json_null());
     if (m->thumb_key)
-        set_link(json, "thumbnailUrl", m->id, "thumbnail");
+        set_link(json, "thumbnailUrl", m, "thumbnail");
+    set_video(json, m);
+    api_set_duplicate(json, m);
     if (m->error_code)
         json_object_set_new(json, "error", json_pack("{s:s,s:s?}", "code", m->error_code, "message", m->error_message));
     return json;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// /api/v1/images: upload, list, item, status, original, thumbnail, delete.
+// /api/v1/images and /api/v1/videos: upload, list, item, status, original, thumbnail, delete. Frames of videos are
+// images here, but in no list; ids below /images may be anybody's.
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "base/clock.h"
 #include "obs/metrics.h"
 
-enum { LIST_MAX = 1000, LIST_DEFAULT = 50 };
+enum { LIST_MAX = 1000, LIST_DEFAULT = 50, PRESIGNED_S = 900 };
 
 // --- Upload
 
@@ -34,7 +35,7 @@ static void upload_sink_free(void *arg)
     free(sink);
 }
 
-static int upload_sink_begin(struct http_request *req, void *ctx, void **out, struct error *err)
+static int begin_sink(struct http_request *req, void *ctx, bool video, void **out, struct error *err)
 {
     struct api *api = ctx;
     uint64_t length = http_content_length(req);
@@ -45,13 +46,25 @@ static int upload_sink_begin(struct http_request *req, void *ctx, void **out, st
     sink->expected = length == UINT64_MAX ? 0 : length;
     form_init(&sink->form, upload_fields);
     // Opened here, so that a full disk or a body that cannot fit is refused before the body is sent.
-    if (upload_begin(api->flow, sink->expected, &sink->upload, err) < 0) {
+    int rc = video ? upload_begin_video(api->flow, sink->expected, &sink->upload, err)
+                   : upload_begin(api->flow, sink->expected, &sink->upload, err);
+    if (rc < 0) {
         metric_add(M_UPLOADS_REFUSED, err ? error_code_name(err->code) : NULL, 1);
         upload_sink_free(sink);
         return -1;
     }
     *out = sink;
     return 0;
+}
+
+static int upload_sink_begin(struct http_request *req, void *ctx, void **out, struct error *err)
+{
+    return begin_sink(req, ctx, false, out, err);
+}
+
+static int video_sink_begin(struct http_request *req, void *ctx, void **out, struct error *err)
+{
+    return begin_sink(req, ctx, true, out, err);
 }
 
 static int upload_sink_data(void *arg, const char *field, const char *file_name, const char *content_type,
@@ -73,6 +86,8 @@ static int upload_sink_data(void *arg, const char *field, const char *file_name,
 
 const struct http_sink_ops api_upload_sink = {
     .begin = upload_sink_begin, .data = upload_sink_data, .abort = upload_sink_free};
+const struct http_sink_ops api_video_sink = {
+    .begin = video_sink_begin, .data = upload_sink_data, .abort = upload_sink_free};
 
 static int finish_upload(struct http_request *req, struct upload_sink *sink, struct upload_result *out,
                          struct error *err)
@@ -94,6 +109,21 @@ static int finish_upload(struct http_request *req, struct upload_sink *sink, str
     return upload_finish(take_ptr(sink->upload), &fields, http_arena(req), out, err);
 }
 
+static json_t *upload_json(const struct upload_result *result)
+{
+    static const char *const messages[2][2] = {
+        {"Image uploaded successfully. Processing started.", "The same image is there already."},
+        {"Video uploaded successfully. Processing started.", "The same video is there already."}};
+    bool video = strncmp(result->id, "vid_", 4) == 0;
+    json_t *body = json_pack(
+        "{s:s,s:s,s:s,s:s,s:b}", video ? "videoId" : "imageId", result->id, "status", media_status_name(result->status),
+        "message", messages[video][result->duplicate], "estimatedProcessingTime",
+        result->status == MEDIA_COMPLETED ? "0 seconds" : result->estimate, "duplicate", result->duplicate);
+    json_object_set_new(body, "statusCheckUrl",
+                        json_sprintf("/api/v1/%s/%s/status", video ? "videos" : "images", result->id));
+    return body;
+}
+
 void api_upload(struct http_request *req, void *ctx, void *arg)
 {
     (void)ctx;
@@ -106,13 +136,7 @@ void api_upload(struct http_request *req, void *ctx, void *arg)
     } else {
         metric_add(result.duplicate ? M_UPLOADS_DUPLICATE : M_UPLOADS_ACCEPTED, NULL, 1);
         metric_add(M_UPLOAD_BYTES, NULL, result.duplicate ? 0 : (int64_t)sink->received);
-        json_t *body = json_pack(
-            "{s:s,s:s,s:s,s:s,s:b}", "imageId", result.id, "status", media_status_name(result.status), "message",
-            result.duplicate ? "The same image is there already." : "Image uploaded successfully. Processing started.",
-            "estimatedProcessingTime", result.status == MEDIA_COMPLETED ? "0 seconds" : result.estimate, "duplicate",
-            result.duplicate);
-        json_object_set_new(body, "statusCheckUrl", json_sprintf("/api/v1/images/%s/status", result.id));
-        http_reply_json(req, result.duplicate ? 200 : 202, body);
+        http_reply_json(req, result.duplicate ? 200 : 202, upload_json(&result));
     }
     upload_sink_free(sink);
 }
@@ -121,10 +145,10 @@ void api_upload(struct http_request *req, void *ctx, void *arg)
 
 static int get_item(struct http_request *req, struct api *api, struct item *out, struct error *err)
 {
-    const char *tenant;
-    if (api_tenant(req, NULL, &tenant, err) < 0)
+    const char *tenant, *id;
+    if (api_tenant(req, NULL, &tenant, err) < 0 || api_id(req, &id, err) < 0)
         return -1;
-    return item_get(api->flow, http_arena(req), tenant, http_param(req, "id"), out, err);
+    return item_get(api->flow, http_arena(req), tenant, id, out, err);
 }
 
 void api_image_get(struct http_request *req, void *ctx, void *sink)
@@ -136,6 +160,29 @@ void api_image_get(struct http_request *req, void *ctx, void *sink)
         http_reply_error(req, &err);
     else
         http_reply_json(req, 200, api_media_json(&item.media));
+}
+
+// How many frames there are of each kind, and how far into the video they reach.
+static int api_set_frames(struct api *api, const struct media *video, json_t *body, struct error *err)
+{
+    struct meta_frames frames;
+    if (item_frame_count(api->flow, video, &frames, err) < 0)
+        return -1;
+    _cleanup_json_ json_t *progress = video->progress ? js_parse(video->progress, strlen(video->progress), NULL) : NULL;
+    _cleanup_json_ json_t *known = video->video ? js_parse(video->video, strlen(video->video), NULL) : NULL;
+    double at = (double)json_integer_value(json_object_get(progress, "atMs")) / 1000;
+    double duration = json_number_value(json_object_get(known, "duration"));
+    bool done = js_bool(progress, "done", false);
+    json_object_set_new(
+        body, "frames",
+        json_pack("{s:I,s:I,s:I,s:I}", "found",
+                  (json_int_t)frames.waiting + (json_int_t)frames.searchable + (json_int_t)frames.failed, "waiting",
+                  (json_int_t)frames.waiting, "searchable", (json_int_t)frames.searchable, "failed",
+                  (json_int_t)frames.failed));
+    json_object_set_new(
+        body, "progress",
+        json_pack("{s:f,s:f,s:b}", "position", done ? duration : at, "duration", duration, "allFound", done));
+    return 0;
 }
 
 static json_t *step_json(const struct media_step *step)
@@ -166,14 +213,21 @@ void api_image_status(struct http_request *req, void *ctx, void *sink)
     for (size_t i = 0; i < item.step_count; i++)
         json_array_append_new(list, step_json(&item.steps[i]));
     bool waiting = m->status == MEDIA_UPLOADED || m->status == MEDIA_PROCESSING;
-    json_t *body = json_pack("{s:s,s:s,s:o,s:o,s:n}", "imageId", m->id, "status", media_status_name(m->status),
-                             "processingSteps", list, "estimatedTimeRemaining",
+    bool video = strcmp(m->kind, "video") == 0;
+    json_t *body = json_pack("{s:s,s:s,s:o,s:o,s:n}", video ? "videoId" : "imageId", m->id, "status",
+                             media_status_name(m->status), "processingSteps", list, "estimatedTimeRemaining",
                              waiting ? json_real(item_time_remaining(api->flow, m)) : json_null(), "searchableAfter");
     js_set_time(body, "searchableAfter", m->completed_ms);
     js_set_time(body, "uploadedAt", m->uploaded_ms);
     js_set_time(body, "lastUpdated", m->updated_ms);
+    api_set_duplicate(body, m);
     if (m->error_code)
         json_object_set_new(body, "error", json_pack("{s:s,s:s?}", "code", m->error_code, "message", m->error_message));
+    if (video && api_set_frames(api, m, body, &err) < 0) {
+        json_decref(body);
+        http_reply_error(req, &err);
+        return;
+    }
     http_reply_json(req, 200, body);
 }
 
@@ -181,17 +235,19 @@ void api_image_delete(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
     struct api *api = ctx;
-    const char *tenant;
+    const char *tenant, *given;
     char id[ID_MAX];
     struct error err = {0};
-    if (api_tenant(req, NULL, &tenant, &err) < 0 ||
-        item_delete(api->flow, tenant, http_param(req, "id"), id, &err) < 0) {
+    if (api_tenant(req, NULL, &tenant, &err) < 0 || api_id(req, &given, &err) < 0 ||
+        item_delete(api->flow, tenant, given, id, &err) < 0) {
         http_reply_error(req, &err);
         return;
     }
+    bool video = strncmp(id, "vid_", 4) == 0;
     http_reply_json(req, 202,
-                    json_pack("{s:s,s:s,s:s}", "imageId", id, "status", "deleting", "message",
-                              "The image is no longer visible; its files and vectors are being removed."));
+                    json_pack("{s:s,s:s,s:s}", video ? "videoId" : "imageId", id, "status", "deleting", "message",
+                              video ? "The video is no longer visible; its files, frames and vectors are being removed."
+                                    : "The image is no longer visible; its files and vectors are being removed."));
 }
 
 // --- Files
@@ -236,11 +292,10 @@ static void send_file(struct http_request *req, struct api *api, bool thumbnail)
 {
     struct media media;
     struct error err = {0};
-    const char *tenant;
+    const char *tenant, *id;
     struct file *file = calloc(1, sizeof *file);
-    if (!file || api_tenant(req, NULL, &tenant, &err) < 0 ||
-        item_open(api->flow, http_arena(req), tenant, http_param(req, "id"), thumbnail, &media, &file->reader, &err) <
-            0) {
+    if (!file || api_tenant(req, NULL, &tenant, &err) < 0 || api_id(req, &id, &err) < 0 ||
+        item_open(api->flow, http_arena(req), tenant, id, thumbnail, &media, &file->reader, &err) < 0) {
         free(file);
         http_reply_error(req, &err);
         return;
@@ -263,10 +318,42 @@ static void send_file(struct http_request *req, struct api *api, bool thumbnail)
     http_reply_content(req, &content);
 }
 
+// To where the store itself gives the bytes for a while, so that they do not go through here.
+static int send_elsewhere(struct http_request *req, struct api *api, struct error *err)
+{
+    const char *tenant, *id;
+    struct item item;
+    struct arena *arena = http_arena(req);
+    int64_t expires;
+    if (api_tenant(req, NULL, &tenant, err) < 0 || api_id(req, &id, err) < 0 ||
+        api_int(req, "expiresIn", 1, BLOB_PRESIGN_MAX_S, PRESIGNED_S, &expires, err) < 0 ||
+        item_get(api->flow, arena, tenant, id, &item, err) < 0)
+        return -1;
+    const struct blob *blob = &api->flow->blob;
+    const struct blob_presign what = {.now_ms = clock_now_ms(),
+                                      .expires_s = (int)expires,
+                                      .content_type = item.media.content_type,
+                                      .disposition = disposition(arena, item.media.file_name)};
+    _cleanup_free_ char *url = blob->ops->presign(blob->state, item.media.blob_key, &what);
+    if (!url)
+        return error_set(err, ERR_NO_MEMORY, "No memory for an address");
+    http_set_header(req, "Location", url);
+    http_set_header(req, "Cache-Control", "private, no-store");
+    http_reply_empty(req, 307);
+    return 0;
+}
+
 void api_image_original(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
-    send_file(req, ctx, false);
+    struct api *api = ctx;
+    struct error err = {0};
+    bool elsewhere;
+    if (api_flag(req, "redirect", false, &elsewhere, &err) < 0 ||
+        (elsewhere && api->flow->blob.ops->presign && send_elsewhere(req, api, &err) < 0))
+        http_reply_error(req, &err);
+    else if (!elsewhere || !api->flow->blob.ops->presign)
+        send_file(req, api, false);
 }
 
 void api_image_thumbnail(struct http_request *req, void *ctx, void *sink)
@@ -277,14 +364,15 @@ void api_image_thumbnail(struct http_request *req, void *ctx, void *sink)
 
 // --- List
 
-static int read_cursor(const char *text, struct media_query *query, struct arena *arena, struct error *err)
+static int read_cursor(const char *text, const char *kind, struct media_query *query, struct arena *arena,
+                       struct error *err)
 {
     long long ms;
     char id[ID_MAX];
     int used = 0;
     if (!text || !*text)
         return 0;
-    if (sscanf(text, "%lld.%n", &ms, &used) != 1 || !used || id_parse("img", text + used, id) < 0)
+    if (sscanf(text, "%lld.%n", &ms, &used) != 1 || !used || id_parse(kind, text + used, id) < 0)
         return error_set(err, ERR_INVALID_CURSOR, "The cursor is not one that DeepLens gave");
     query->before_ms = ms;
     query->before_id = arena_strdup(arena, id);
@@ -310,9 +398,10 @@ static int read_query(struct http_request *req, struct media_query *q, struct er
     q->file_name = api_given(req, "fileName");
     if (api_tenant(req, NULL, &q->tenant, err) < 0 || read_time(req, "from", &q->from_ms, err) < 0 ||
         read_time(req, "to", &q->to_ms, err) < 0 || api_int(req, "limit", 1, LIST_MAX, LIST_DEFAULT, &limit, err) < 0 ||
-        read_cursor(http_query(req, "cursor"), q, http_arena(req), err) < 0)
+        read_cursor(http_query(req, "cursor"), api_kind(req), q, http_arena(req), err) < 0)
         return -1;
     q->limit = (size_t)limit;
+    q->kind = strcmp(api_kind(req), "vid") == 0 ? "video" : "image";
     return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// POST /api/v1/search: by picture (form or raw body), by stored item, by vector.
+// POST /api/v1/search: by picture (form or raw body), by text, by stored item, by vector, by several of them with
+// weights. GET /api/v1/search: the same fields in the query.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ struct search_sink {
     struct form form;
 };
 
-static const char *const search_fields[] = {"tenantId", "imageId", "vector", "topK", "minScore",
-                                            "model",    "filter",  "cursor", NULL};
+static const char *const search_fields[] = {"tenantId", "text",  "imageId", "vector", "terms", "topK",
+                                            "minScore", "model", "filter",  "cursor", NULL};
 
 static void search_sink_free(void *arg)
 {
@@ -73,8 +74,8 @@ static int add_json_field(json_t *query, const char *name, const char *text, str
 
 static int query_of_form(struct http_request *req, const struct form *form, json_t *query, struct error *err)
 {
-    static const char *const texts[] = {"tenantId", "imageId", "model", "cursor"};
-    static const char *const values[] = {"vector", "topK", "minScore", "filter"};
+    static const char *const texts[] = {"tenantId", "text", "imageId", "model", "cursor"};
+    static const char *const values[] = {"vector", "terms", "topK", "minScore", "filter"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         js_set_str(query, texts[i], form_get(form, req, texts[i]));
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
@@ -126,7 +127,7 @@ static int check_members(const json_t *query, struct error *err)
         if (!known)
             return error_set(err, ERR_INVALID, "The search has a member \"%.60s\" that is not known", key);
     }
-    static const char *const texts[] = {"tenantId", "imageId", "model", "cursor"};
+    static const char *const texts[] = {"tenantId", "text", "imageId", "model", "cursor"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         value = json_object_get(query, texts[i]);
         if (value && !json_is_string(value))
@@ -135,7 +136,7 @@ static int check_members(const json_t *query, struct error *err)
     return 0;
 }
 
-static int read_vector(struct arena *arena, const json_t *array, struct search_query *out, struct error *err)
+static int read_vector(struct arena *arena, const json_t *array, const float **out, size_t *len, struct error *err)
 {
     if (!array)
         return 0;
@@ -149,8 +150,44 @@ static int read_vector(struct arena *arena, const json_t *array, struct search_q
             return error_set(err, ERR_INVALID_VECTOR, "`vector` holds something else than numbers at place %zu", i);
         vector[i] = (float)json_number_value(number);
     }
-    out->vector = vector;
-    out->vector_len = count;
+    *out = vector;
+    *len = count;
+    return 0;
+}
+
+// {"text" | "imageId" | "vector": …, "weight": 1}
+static int read_term(struct arena *arena, const json_t *json, struct search_term *out, struct error *err)
+{
+    const json_t *text = json_object_get(json, "text"), *id = json_object_get(json, "imageId"),
+                 *vector = json_object_get(json, "vector"), *weight = json_object_get(json, "weight");
+    if (!json_is_object(json) || !text + !id + !vector != 2 || json_object_size(json) != (weight ? 2 : 1))
+        return error_set(err, ERR_INVALID,
+                         "each of `terms` must be an object with one of `text`, `imageId` and `vector`, and `weight`");
+    if ((text && !json_is_string(text)) || (id && !json_is_string(id)))
+        return error_set(err, ERR_INVALID, "`text` and `imageId` in `terms` must be strings");
+    double heavy = weight ? json_number_value(weight) : 1;
+    if (weight && (!json_is_number(weight) || heavy == 0 || heavy < -100 || heavy > 100))
+        return error_set(err, ERR_INVALID, "`weight` must be a number from -100 to 100 other than 0");
+    *out = (struct search_term){.text = json_string_value(text), .id = json_string_value(id), .weight = (float)heavy};
+    return vector ? read_vector(arena, vector, &out->vector, &out->vector_len, err) : 0;
+}
+
+static int read_terms(struct arena *arena, const json_t *array, struct search_query *out, struct error *err)
+{
+    size_t i, count = json_array_size(array);
+    json_t *one;
+    if (!array)
+        return 0;
+    if (!json_is_array(array) || count > SEARCH_TERMS_MAX)
+        return error_set(err, ERR_INVALID, "`terms` must be an array of at most 12");
+    struct search_term *terms = arena_alloc(arena, (count + 1) * sizeof *terms);
+    json_array_foreach(array, i, one)
+    {
+        if (read_term(arena, one, &terms[i], err) < 0)
+            return -1;
+    }
+    out->terms = terms;
+    out->term_count = count;
     return 0;
 }
 
@@ -175,22 +212,48 @@ static int read_numbers(const json_t *json, struct search_query *out, struct err
 static int read_search(struct http_request *req, const struct search_sink *sink, const json_t *json,
                        struct search_query *out, struct error *err)
 {
-    *out = (struct search_query){.id = js_str(json, "imageId", NULL), .model = js_str(json, "model", NULL)};
+    *out = (struct search_query){
+        .text = js_str(json, "text", NULL), .id = js_str(json, "imageId", NULL), .model = js_str(json, "model", NULL)};
     if (sink->has_file && !sink->is_json) {
         out->image = sink->body.data ? sink->body.data : "";
         out->image_len = sink->body.len;
     }
     if (check_members(json, err) < 0 || api_tenant(req, js_str(json, "tenantId", NULL), &out->tenant, err) < 0)
         return -1;
-    return read_numbers(json, out, err) < 0 ? -1
-                                            : read_vector(http_arena(req), json_object_get(json, "vector"), out, err);
+    if (read_numbers(json, out, err) < 0 ||
+        read_vector(http_arena(req), json_object_get(json, "vector"), &out->vector, &out->vector_len, err) < 0)
+        return -1;
+    return read_terms(http_arena(req), json_object_get(json, "terms"), out, err);
 }
 
 // --- The answer
 
+static json_t *moment_json(const struct media *video, const struct search_moment *m)
+{
+    double seconds = (double)m->time_ms / 1000;
+    json_t *json =
+        json_pack("{s:s,s:f,s:f,s:n}", "imageId", m->frame, "time", seconds, "score", (double)m->score, "thumbnailUrl");
+    json_object_set_new(json, "url", json_sprintf("/api/v1/videos/%s/original#t=%.3f", video->id, seconds));
+    if (m->shown)
+        json_object_set_new(json, "thumbnailUrl", json_sprintf("/api/v1/images/%s/thumbnail", m->frame));
+    return json;
+}
+
+// A video is found by its best moment, which stands for it; the others are inside.
+static void set_moments(json_t *json, const struct search_hit *hit)
+{
+    json_t *best = moment_json(&hit->media, &hit->moments[0]), *others = json_array();
+    for (size_t i = 1; i < hit->moment_count; i++)
+        json_array_append_new(others, moment_json(&hit->media, &hit->moments[i]));
+    json_object_update(json, best);
+    json_decref(best);
+    js_set_str(json, "videoId", hit->media.id);
+    json_object_set_new(json, "moments", others);
+}
+
 static json_t *hit_json(const struct search_hit *hit)
 {
-    static const char *const shown[] = {"imageId", "fileName", "tags",   "metadata",     "uploadedAt",
+    static const char *const shown[] = {"imageId", "fileName", "tags",   "autoTags",     "metadata",   "uploadedAt",
                                         "width",   "height",   "format", "thumbnailUrl", "originalUrl"};
     json_t *media = api_media_json(&hit->media);
     json_t *json = json_pack("{s:f}", "score", (double)hit->score);
@@ -198,6 +261,8 @@ static json_t *hit_json(const struct search_hit *hit)
         if (json_object_get(media, shown[i]))
             json_object_set(json, shown[i], json_object_get(media, shown[i]));
     json_decref(media);
+    if (hit->moment_count)
+        set_moments(json, hit);
     return json;
 }
 
@@ -230,6 +295,15 @@ static void run_search(struct http_request *req, const struct search_sink *sink)
         http_reply_error(req, &err);
     }
     filter_free(filter);
+}
+
+void api_search_get(struct http_request *req, void *ctx, void *arg)
+{
+    (void)arg;
+    struct search_sink sink = {.api = ctx};
+    form_init(&sink.form, search_fields);
+    run_search(req, &sink);
+    form_free(&sink.form);
 }
 
 void api_search(struct http_request *req, void *ctx, void *arg)

@@ -8,6 +8,8 @@
 
 #include "backends/blob/blob_folder.h"
 #include "backends/blob/blob_fs.h"
+#include "backends/blob/blob_s3.h"
+#include "backends/blob/s3_owner.h"
 #include "backends/eventlog/eventlog_embedded.h"
 #include "backends/eventlog/eventlog_kafka.h"
 #include "backends/extractor/extractor_builtin.h"
@@ -17,13 +19,15 @@
 #include "backends/extractor/worker_main.h"
 #include "backends/fault.h"
 #include "backends/index/index_flat.h"
+#include "backends/meta/meta_postgres.h"
 #include "backends/meta/meta_sqlite.h"
 #include "backends/trace.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
 
-static const struct meta_ops *const metas[] = {&meta_sqlite, NULL};
-static const struct blob_ops *const blobs[] = {&blob_fs, NULL};
+static const struct meta_ops *const metas[] = {&meta_sqlite, &meta_postgres, NULL};
+static const struct blob_ops *const blobs[] = {&blob_fs, &blob_s3, NULL};
 static const struct elog_ops *const eventlogs[] = {&elog_embedded, &elog_kafka, NULL};
 static const struct index_ops *const indexes[] = {&index_flat, NULL};
 
@@ -153,6 +157,100 @@ static int open_mounts(const struct conf *conf, struct ports *p, struct error *e
     return 0;
 }
 
+// What is configured, else the first of the variables that is set (NULL-terminated), else "".
+static const char *or_variable(const char *configured, const char *const *names)
+{
+    if (*configured)
+        return configured;
+    for (; *names; names++) {
+        const char *value = getenv(*names);
+        if (value && *value)
+            return value;
+    }
+    return "";
+}
+#define OR_VARIABLE(configured, ...) or_variable(configured, (const char *const[]){__VA_ARGS__, NULL})
+
+// Lines "name=value", without those that say nothing.
+static int blob_location_s3(const struct conf *c, const char *dir, struct buf *out, struct error *err)
+{
+    char owner[S3_OWNER_NAME];
+    if (strcmp(c->s3_owner, "auto") == 0 && s3_owner_name(dir, owner, err) < 0)
+        return -1;
+    const struct {
+        const char *name, *value;
+    } texts[] = {
+        {"endpoint", OR_VARIABLE(c->s3_endpoint, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")},
+        {"bucket", c->s3_bucket},
+        {"prefix", c->s3_prefix},
+        {"region", OR_VARIABLE(c->s3_region, "AWS_REGION", "AWS_DEFAULT_REGION")},
+        {"style", c->s3_style},
+        {"access_key", OR_VARIABLE(c->s3_access_key, "AWS_ACCESS_KEY_ID")},
+        {"secret_key", OR_VARIABLE(c->s3_secret_key, "AWS_SECRET_ACCESS_KEY")},
+        {"session_token", OR_VARIABLE(c->s3_session_token, "AWS_SESSION_TOKEN")},
+        {"ca_file", OR_VARIABLE(c->s3_ca_file, "AWS_CA_BUNDLE")},
+        {"owner", strcmp(c->s3_owner, "auto") == 0 ? owner : c->s3_owner},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (strchr(texts[i].value, '\n'))
+            return error_set(err, ERR_CONFIG, "s3.%s takes one line", texts[i].name);
+        if (*texts[i].value)
+            buf_printf(out, "%s=%s\n", texts[i].name, texts[i].value);
+    }
+    if (buf_printf(out, "attempts=%lld\ntimeout_ms=%lld\nmemory=%lld\n", (long long)c->s3_attempts,
+                   (long long)c->s3_timeout, (long long)c->s3_memory) < 0)
+        return error_set(err, ERR_NO_MEMORY, "Out of memory");
+    return 0;
+}
+
+static int open_blobs(const struct conf *conf, const char *dir, struct blob *out, struct error *err)
+{
+    _cleanup_buf_ struct buf location = BUF_INIT(65536);
+    if (CHOOSE(blobs, conf->blob_backend, out->ops, err) < 0)
+        return -1;
+    if (out->ops != &blob_s3)
+        buf_printf(&location, "%s/storage", dir);
+    else if (blob_location_s3(conf, dir, &location, err) < 0)
+        return -1;
+    int rc = location.failed ? error_set(err, ERR_NO_MEMORY, "Out of memory")
+                             : out->ops->open(location.data, &out->state, err);
+    if (location.data)
+        explicit_bzero(location.data, location.cap);
+    return rc;
+}
+
+// One process at a time writes there: vectors are in a folder of its own.
+static int meta_location_postgres(const struct conf *c, struct buf *out, struct error *err)
+{
+    if (strchr(c->meta_url, '\n') || strchr(c->meta_schema, '\n'))
+        return error_set(err, ERR_CONFIG, "meta.url and meta.schema take one line");
+    buf_printf(out, "conninfo=%s\nschema=%s\npool=%lld\ntimeout_ms=%lld\nexclusive=1\n", c->meta_url, c->meta_schema,
+               (long long)c->meta_connections, (long long)c->meta_timeout);
+    return 0;
+}
+
+static int open_metas(const struct conf *conf, const char *db, struct meta *out, struct error *err)
+{
+    _cleanup_buf_ struct buf location = BUF_INIT(65536);
+    if (CHOOSE(metas, conf->meta_backend, out->ops, err) < 0)
+        return -1;
+    bool lives_in_records = !registry_log_alone(conf);
+    if (lives_in_records && out->ops != &meta_sqlite)
+        return error_set(err, ERR_CONFIG,
+                         "eventlog.backend = %s keeps its events in the database of meta.backend = sqlite: with "
+                         "meta.backend = %s set eventlog.backend = kafka",
+                         conf->eventlog_backend, conf->meta_backend);
+    if (out->ops != &meta_postgres)
+        buf_puts(&location, db);
+    else if (meta_location_postgres(conf, &location, err) < 0)
+        return -1;
+    int rc = location.failed ? error_set(err, ERR_NO_MEMORY, "Out of memory")
+                             : out->ops->open(location.data, &out->state, err);
+    if (location.data)
+        explicit_bzero(location.data, location.cap);
+    return rc;
+}
+
 // `db`: where a log that lives in the records finds them.
 static int open_log(const struct conf *conf, const char *db, struct ports *p, struct error *err)
 {
@@ -164,11 +262,11 @@ static int open_log(const struct conf *conf, const char *db, struct ports *p, st
 
 static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)
 {
-    _cleanup_free_ char *db = inside(dir, "deeplens.db"), *storage = inside(dir, "storage"),
-                        *vectors = inside(dir, "index"), *compiled = inside(dir, "models-cache");
-    if (CHOOSE(metas, conf->meta_backend, p->meta.ops, err) < 0 || p->meta.ops->open(db, &p->meta.state, err) < 0)
+    _cleanup_free_ char *db = inside(dir, "deeplens.db"), *vectors = inside(dir, "index"),
+                        *compiled = inside(dir, "models-cache");
+    if (open_metas(conf, db, &p->meta, err) < 0)
         return -1;
-    if (CHOOSE(blobs, conf->blob_backend, p->blob.ops, err) < 0 || p->blob.ops->open(storage, &p->blob.state, err) < 0)
+    if (open_blobs(conf, dir, &p->blob, err) < 0)
         return -1;
     if (open_log(conf, db, p, err) < 0)
         return -1;

@@ -16,10 +16,14 @@
 #include "base/js.h"
 #include "base/log.h"
 #include "flow/admin.h"
+#include "flow/hook.h"
+#include "flow/near.h"
+#include "flow/rebuild.h"
 #include "flow/relay.h"
 #include "flow/step.h"
 #include "flow/watch.h"
 #include "media/image.h"
+#include "media/video/video.h"
 #include "obs/alert.h"
 #include "obs/metrics.h"
 
@@ -133,6 +137,17 @@ static void settle_flow(struct app *app)
         .limits = {.max_pixels = (uint64_t)c->image_max_pixels, .max_edge = (int)c->image_max_edge},
         .thumbnail_edge = (int)c->thumbnail_edge,
         .thumbnail_quality = (int)c->thumbnail_quality,
+        .video_max_bytes = (uint64_t)c->video_max_bytes,
+        .video = {.max_pixels = (uint64_t)c->video_max_pixels,
+                  .max_edge = (int)c->image_max_edge,
+                  .frame_edge = (int)c->thumbnail_edge,
+                  .threads = (int)c->video_threads,
+                  .memory = (uint64_t)c->video_memory,
+                  .time_ms = c->video_time,
+                  .silence_ms = c->video_silence,
+                  .rules = {.interval_ms = c->video_interval,
+                            .per_minute = (int)c->video_per_minute,
+                            .max_frames = (int)c->video_max_frames}},
         .model_default = c->model_default,
         .tenants_auto_create = c->tenants_auto_create,
         .disk_reserve = (uint64_t)c->disk_reserve,
@@ -146,13 +161,42 @@ static void settle_flow(struct app *app)
         .outbox_max = (uint64_t)c->outbox_max,
         .lag_limit = c->lag_alert,
         .lag_interval_ms = c->lag_interval,
+        .reconcile_ms = c->reconcile_after,
+        .hook_allow = c->webhook_allow,
+        .hook_attempts = (int)c->webhook_attempts,
+        .hook_timeout_ms = c->webhook_timeout,
+        .hook_retry_base_ms = c->webhook_retry_base,
+        .hook_retry_max_ms = c->webhook_retry_max,
+        .hook_keep_ms = c->webhook_keep,
+        .hook_backlog = (uint64_t)c->webhook_backlog,
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
     };
+}
+
+static int settle_duplicates(struct app *app, struct error *err)
+{
+    const char *score = app->conf->duplicates_score;
+    struct flow_settings *s = &app->flow.settings;
+    enum near_policy policy = NEAR_KEEP;
+    near_policy_parse(app->conf->duplicates_policy, &policy); // one of a choice
+    s->duplicate_policy = policy;
+    if (strcmp(score, "auto") == 0 || strcmp(score, "off") == 0) {
+        s->duplicate_score = *score == 'a' ? 0 : 2;
+        return 0;
+    }
+    char *end;
+    s->duplicate_score = strtod(score, &end);
+    if (*end || !(s->duplicate_score > 0 && s->duplicate_score <= 1))
+        return error_set(err, ERR_CONFIG,
+                         "duplicates.score is auto, off or a number above 0 and up to 1, not \"%.40s\"", score);
+    return 0;
 }
 
 static int open_flow(struct app *app, struct error *err)
 {
     settle_flow(app);
+    if (settle_duplicates(app, err) < 0)
+        return -1;
     if (add_models(app, err) < 0 || flow_open(&app->flow, err) < 0)
         return -1;
     app->flow_open = true;
@@ -209,7 +253,8 @@ static int check_role_names(const char *roles, struct error *err)
         for (int s = 0; s < STEP_COUNT; s++)
             known |= strlen(steps[s].role) == len && strncmp(steps[s].role, at, len) == 0;
         if (!known)
-            return error_set(err, ERR_CONFIG, "roles: \"%.*s\" is none of all, api, image, extract, index, maintenance",
+            return error_set(err, ERR_CONFIG,
+                             "roles: \"%.*s\" is none of all, api, image, video, extract, index, maintenance",
                              (int)(len < 64 ? len : 64), at);
         at += len;
     }
@@ -228,11 +273,11 @@ static int choose_steps(const struct app *app, unsigned *without, struct error *
         if (has_word(roles, role))
             continue;
         left |= 1U << s;
-        if (strcmp(role, "image") != 0 && strcmp(role, "extract") != 0)
+        if (strcmp(role, "image") != 0 && strcmp(role, "video") != 0 && strcmp(role, "extract") != 0)
             return error_set(
                 err, ERR_CONFIG,
                 "roles leaves out %s, which nobody else can do: its effects are in this data directory. Only "
-                "image and extract can be left to others",
+                "image, video and extract can be left to others",
                 role);
         if (app->flow.log.ops->caps & ELOG_TRANSACTIONAL)
             return error_set(
@@ -257,6 +302,7 @@ static int start_runner(struct app *app, struct error *err)
                        : processors > 0 ? (int)processors
                                         : 1,
         .io_workers = (int)c->io_workers,
+        .video_workers = (int)c->video_workers,
         .queue_events = (size_t)c->queue_events,
         .queue_bytes = (size_t)c->queue_bytes,
         .without = without,
@@ -270,6 +316,11 @@ static int start_sweep(struct app *app, struct error *err)
 {
     int64_t interval_ms = app->conf->sweep_interval;
     return interval_ms ? sweep_start(&app->flow, interval_ms, &app->sweep, err) : 0;
+}
+
+static int start_rebuilder(struct app *app, struct error *err)
+{
+    return rebuilder_start(&app->flow, app->conf->rebuild_search_latency * 1000, &app->flow.rebuilder, err);
 }
 
 static int start_server(struct app *app, unsigned flags, struct error *err)
@@ -304,11 +355,17 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     if (!(flags & APP_NO_WORKERS)) {
         tell_drift(app);
         if (start_alerts(app, err) < 0 || start_runner(app, err) < 0 || start_sweep(app, err) < 0 ||
-            watch_start(&app->flow, &app->watch, err) < 0)
+            start_rebuilder(app, err) < 0 || watch_start(&app->flow, &app->watch, err) < 0)
             return -1;
     }
     app->api.flow = &app->flow;
     app->api.runner = app->runner;
+    if (!(flags & APP_NO_WORKERS)) {
+        if (live_start(&app->flow, app->conf->live_keep, &app->api.live, err) < 0 ||
+            hooks_start(&app->flow, app->api.live, &app->flow.hooks, err) < 0)
+            return -1;
+        app->api.hub = hub_new(app->api.live);
+    }
     return start_server(app, flags, err);
 }
 
@@ -354,8 +411,12 @@ void app_close(struct app *app)
         if (cut)
             log_warn("serve", "%u requests were cut off after the time to drain", cut);
     }
+    hub_free(app->api.hub);
+    hooks_stop(app->flow.hooks);
+    live_stop(app->api.live);
     watch_stop(app->watch);
     sweep_stop(app->sweep);
+    rebuilder_stop(app->flow.rebuilder);
     runner_stop(app->runner);
     relay_stop(app->flow.relay);
     alerts_stop(app->alerts);
@@ -369,9 +430,15 @@ void app_close(struct app *app)
 void app_set_worker(const char *program)
 {
     registry_set_worker(program);
+    video_set_worker(program);
 }
 
 int app_worker(void)
 {
     return registry_worker();
+}
+
+int app_video_worker(void)
+{
+    return video_worker();
 }

@@ -26,5 +26,6 @@ void app_close(struct app *app);
 // Programs that do not say so, such as tests, have the built-in model only.
 void app_set_worker(const char *program);
 int app_worker(void);
+int app_video_worker(void);
 
 #endif

@@ -37,9 +37,9 @@ struct command {
     int (*run)(struct cli *cli, int argc, char **argv); // argv[0] is the command's name; returns the exit code
 };
 
-extern const struct command command_serve, command_upload, command_search, command_status, command_list, command_delete,
-    command_ledger, command_topics, command_groups, command_lag, command_dlq, command_tenants, command_models,
-    command_doctor, command_help;
+extern const struct command command_duplicates, command_serve, command_upload, command_search, command_status,
+    command_list, command_delete, command_events, command_webhooks, command_ledger, command_topics, command_groups,
+    command_lag, command_dlq, command_tenants, command_models, command_reindex, command_doctor, command_help;
 extern const struct command *const commands[]; // ends with NULL
 
 // Runs the sub-command that argv[1] names.

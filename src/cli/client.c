@@ -2,28 +2,15 @@
 // The client of the HTTP API, on libcurl.
 #include "cli/client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/js.h"
+#include "cli/client_int.h"
 
-enum { ANSWER_MAX = 256 << 20, CONNECT_TIMEOUT_S = 10, STALLED_S = 120, TENANT_MAX = 128 };
-
-struct client {
-    CURL *curl;
-    char *server; // without a '/' at its end
-    struct curl_slist *headers;
-    struct curl_slist *json_headers;  // the same and Content-Type: application/json
-    struct curl_slist *bytes_headers; // the same and Content-Type: application/octet-stream
-    struct buf body;
-    char reason[CURL_ERROR_SIZE];
-    CURLcode result;
-    int status;
-    int64_t retry_after_ms;
-};
+enum { ANSWER_MAX = 256 << 20, CONNECT_TIMEOUT_S = 10, TENANT_MAX = 128 };
 
 // The bytes of a file on their way out.
 struct outgoing {
@@ -102,7 +89,7 @@ int client_new(const char *server, const char *tenant, struct client **out, stru
     curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
+    curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_TIME, (long)CLIENT_STALLED_S);
     curl_easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
     if (loopback)
         curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
@@ -227,8 +214,7 @@ static enum error_code code_of_status(int status)
     }
 }
 
-// A refusal: the problem document's code and detail, or the best that the status says.
-static int refusal(struct client *c, struct error *err)
+int client_refusal(struct client *c, struct error *err)
 {
     _cleanup_json_ json_t *problem = c->body.len ? js_parse(c->body.data, c->body.len, NULL) : NULL;
     const char *name = js_str(problem, "code", NULL);
@@ -241,7 +227,7 @@ static int refusal(struct client *c, struct error *err)
     return error_set(err, code ? code : code_of_status(c->status), "%s", text);
 }
 
-static void prepare(struct client *c, const char *path, struct curl_slist *headers, struct buf *body)
+void client_prepare(struct client *c, const char *path, struct curl_slist *headers, struct buf *body)
 {
     struct buf url = BUF_INIT(CLIENT_PATH_MAX + 4096);
     buf_puts(&url, c->server);
@@ -256,7 +242,7 @@ static void prepare(struct client *c, const char *path, struct curl_slist *heade
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, body);
 }
 
-static int perform(struct client *c, struct error *err)
+int client_perform(struct client *c, struct error *err)
 {
     long status = 0;
     curl_off_t wait = 0;
@@ -285,9 +271,9 @@ static int read_body(struct client *c, json_t **out, struct error *err)
 
 static int answer(struct client *c, json_t **out, struct error *err)
 {
-    if (perform(c, err) < 0)
+    if (client_perform(c, err) < 0)
         return -1;
-    return c->status >= 200 && c->status < 300 ? read_body(c, out, err) : refusal(c, err);
+    return c->status >= 200 && c->status < 300 ? read_body(c, out, err) : client_refusal(c, err);
 }
 
 int client_get(struct client *c, const char *path, json_t **out, struct error *err)
@@ -298,7 +284,7 @@ int client_get(struct client *c, const char *path, json_t **out, struct error *e
 int client_call(struct client *c, const char *method, const char *path, const json_t *body, json_t **out,
                 struct error *err)
 {
-    prepare(c, path, body ? c->json_headers : c->headers, &c->body);
+    client_prepare(c, path, body ? c->json_headers : c->headers, &c->body);
     _cleanup_free_ char *text = body ? js_dumps(body) : NULL;
     if (text)
         curl_easy_setopt(c->curl, CURLOPT_COPYPOSTFIELDS, text);
@@ -311,8 +297,8 @@ int client_call(struct client *c, const char *method, const char *path, const js
 
 int client_probe(struct client *c, const char *path, json_t **out, int *status, struct error *err)
 {
-    prepare(c, path, c->headers, &c->body);
-    if (perform(c, err) < 0 || read_body(c, out, err) < 0)
+    client_prepare(c, path, c->headers, &c->body);
+    if (client_perform(c, err) < 0 || read_body(c, out, err) < 0)
         return -1;
     *status = c->status;
     return 0;
@@ -321,13 +307,13 @@ int client_probe(struct client *c, const char *path, json_t **out, int *status, 
 int client_fetch(struct client *c, const char *path, struct buf *out, char type[CLIENT_TYPE], struct error *err)
 {
     char *said = NULL;
-    prepare(c, path, c->headers, out);
-    if (perform(c, err) < 0)
+    client_prepare(c, path, c->headers, out);
+    if (client_perform(c, err) < 0)
         return -1;
     if (c->status != 200) {
         buf_clear(&c->body);
         buf_append(&c->body, out->data ? out->data : "", out->len);
-        return refusal(c, err);
+        return client_refusal(c, err);
     }
     curl_easy_getinfo(c->curl, CURLINFO_CONTENT_TYPE, &said);
     snprintf(type, CLIENT_TYPE, "%s", said ? said : "application/octet-stream");
@@ -337,7 +323,7 @@ int client_fetch(struct client *c, const char *path, struct buf *out, char type[
 int client_post_file(struct client *c, const char *path, int fd, uint64_t size, json_t **out, struct error *err)
 {
     struct outgoing o = {.fd = fd, .size = size};
-    prepare(c, path, c->bytes_headers, &c->body);
+    client_prepare(c, path, c->bytes_headers, &c->body);
     curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
     curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, NULL);
     curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
@@ -356,7 +342,7 @@ int client_post_file(struct client *c, const char *path, int fd, uint64_t size, 
 int client_post_form(struct client *c, const char *path, const json_t *fields, const char *file, json_t **out,
                      struct error *err)
 {
-    prepare(c, path, c->headers, &c->body);
+    client_prepare(c, path, c->headers, &c->body);
     curl_mime *form = curl_mime_init(c->curl);
     const char *name;
     json_t *value;

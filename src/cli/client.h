@@ -44,6 +44,14 @@ int client_post_file(struct client *c, const char *path, int fd, uint64_t size, 
 int client_post_form(struct client *c, const char *path, const json_t *fields, const char *file, json_t **out,
                      struct error *err);
 
+// GETs what is sent little by little. `line` is given each line, without its end, as it comes; `tick` is called a few
+// times a second while something comes, and about once a second otherwise; either ends it by returning false, and that
+// is success. ERR_UNAVAILABLE when the connection ends, or has been silent for a minute.
+typedef bool client_line_fn(void *arg, char *line);
+typedef bool client_tick_fn(void *arg);
+int client_lines(struct client *c, const char *path, client_line_fn *line, client_tick_fn *tick, void *arg,
+                 struct error *err);
+
 // About the last request. The status is 0 when there was no answer at all.
 int client_status(const struct client *c);
 bool client_connected(const struct client *c);         // false: not even a connection

@@ -30,7 +30,8 @@ static int delete_one(struct client *client, const char *id, json_t *answers, bo
     if (rc < 0)
         fprintf(stderr, "deeplens: %.80s: %s (%s)\n", id, err.message, error_code_name(err.code));
     else if (!json)
-        printf("%s %s\n", js_str(answer, "imageId", id), js_str(answer, "status", "deleting"));
+        printf("%s %s\n", js_str(answer, "imageId", js_str(answer, "videoId", id)),
+               js_str(answer, "status", "deleting"));
     if (rc < 0)
         answer = json_pack("{s:s*, s:{s:s, s:s}}", "imageId", id, "error", "code", error_code_name(err.code), "message",
                            err.message);

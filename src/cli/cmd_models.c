@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// deeplens models {list, show, use, add, remove, test, bench}. The first three ask the server; the others work on the
-// folder of models and need none.
+// deeplens models {list, show, use, compare, drop, add, remove, test, bench}. The first five ask the server; the others
+// work on the folder of models and need none.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "base/js.h"
 #include "cli/cli.h"
 #include "cli/folders.h"
+#include "cli/rebuilds.h"
 #include "cli/table.h"
 
 struct models_options {
@@ -29,7 +30,52 @@ static const struct option_def tenant_options[] = {
     END_OPTION,
 };
 
-static const struct command models_list, models_show, models_use, models_add, models_remove, models_test, models_bench;
+struct use_options {
+    char *tenant;
+    bool now, hold, skip_failed, wait, status, cancel, json;
+};
+
+static const struct option_def use_options[] = {
+    TEXT_OPTION(struct use_options, tenant, "tenant", "NAME", "Whose default; everybody's unless given"),
+    FLAG_OPTION(struct use_options, wait, "wait", "Wait until it is taken"),
+    FLAG_OPTION(struct use_options, hold, "hold",
+                "Make the vectors, and take it when this is said again without --hold"),
+    FLAG_OPTION(struct use_options, skip_failed, "skip-failed", "Take it though pictures failed under it"),
+    FLAG_OPTION(struct use_options, now, "now", "Take it at once: what is there is not found by default any more"),
+    FLAG_OPTION(struct use_options, status, "status", "Show how far it is, and change nothing"),
+    FLAG_OPTION(struct use_options, cancel, "cancel", "Stay with the model that is taken now"),
+    FLAG_OPTION(struct use_options, json, "json", "Print one JSON document"),
+    END_OPTION,
+};
+
+struct compare_options {
+    char *tenant;
+    int64_t samples;
+    bool json;
+};
+
+static const struct option_def compare_options[] = {
+    TEXT_OPTION(struct compare_options, tenant, "tenant", "NAME", "Whose pictures; default unless given"),
+    INT_OPTION(struct compare_options, samples, "samples", "N", 1, 500,
+               "Searches, with the newest pictures; 50 unless given"),
+    FLAG_OPTION(struct compare_options, json, "json", "Print one JSON document"),
+    END_OPTION,
+};
+
+struct drop_options {
+    char *tenant;
+    bool yes, json;
+};
+
+static const struct option_def drop_options[] = {
+    TEXT_OPTION(struct drop_options, tenant, "tenant", "NAME", "Of one tenant; of all unless given"),
+    FLAG_OPTION(struct drop_options, yes, "yes", "Do not ask"),
+    FLAG_OPTION(struct drop_options, json, "json", "Print one JSON document"),
+    END_OPTION,
+};
+
+static const struct command models_list, models_show, models_use, models_compare, models_drop, models_add,
+    models_remove, models_test, models_bench;
 
 // --- What the server knows
 
@@ -106,27 +152,141 @@ static int run_show(struct cli *cli, int argc, char **argv)
     return cli_fail(cli, &err);
 }
 
+static int ask_use(struct client *client, const char *model, const struct use_options *o, json_t **out,
+                   struct error *err)
+{
+    _cleanup_json_ json_t *body =
+        json_pack("{s:s,s:b,s:b,s:b}", "model", model, "now", o->now, "hold", o->hold, "skipFailed", o->skip_failed);
+    if (!body)
+        return error_set(err, ERR_USAGE, "A model's name is text in UTF-8");
+    js_set_str(body, "tenantId", o->tenant);
+    return client_call(client, "PUT", "/api/v1/admin/models/default", body, out, err);
+}
+
+static bool is_default(const json_t *answer, const char *name)
+{
+    size_t i;
+    json_t *model;
+    json_array_foreach(js_arr(answer, "models"), i, model)
+    {
+        if (strcmp(js_str(model, "name", ""), name) == 0)
+            return js_bool(model, "default", false);
+    }
+    return false;
+}
+
 static int run_use(struct cli *cli, int argc, char **argv)
 {
-    struct models_options o = {0};
+    struct use_options o = {0};
     int code;
-    if (cli_parse(cli, &models_use, &o, &argc, argv, 1, 1, &code) < 0)
+    if (cli_parse(cli, &models_use, &o, &argc, argv, 0, 1, &code) < 0)
         return code;
     _cleanup_client_ struct client *client = NULL;
-    _cleanup_json_ json_t *body = json_pack("{s:s}", "model", argv[1]), *answer = NULL;
+    _cleanup_json_ json_t *answer = NULL;
     struct error err;
-    if (!body) {
-        error_set(&err, ERR_USAGE, "A model's name is text in UTF-8");
+    if ((argc == 2) == (o.status || o.cancel) || (o.status && o.cancel)) {
+        error_set(&err, ERR_USAGE, "Give the name of a model, or --status, or --cancel");
         return cli_misused(cli, &models_use, &err);
     }
-    js_set_str(body, "tenantId", o.tenant);
-    if (cli_connect(cli, true, NULL, &client, &err) < 0 ||
-        client_call(client, "PUT", "/api/v1/admin/models/default", body, &answer, &err) < 0)
+    if (o.status || o.cancel)
+        return o.status ? rebuilds_status(cli, o.tenant) : rebuilds_cancel(cli, o.tenant);
+    if (cli_connect(cli, !o.wait, NULL, &client, &err) < 0 || ask_use(client, argv[1], &o, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.wait)
+        return rebuilds_wait(cli, client, o.tenant);
+    if (o.json)
+        return cli_print_json(answer);
+    const char *who = o.tenant ? o.tenant : "Everybody without a choice of their own";
+    if (is_default(answer, argv[1]))
+        printf("%s%s takes %s from now on.\n", o.tenant ? "Tenant " : "", who, argv[1]);
+    else
+        printf("%s%s takes %s as soon as it knows everything that is there, which is made in the background%s. Until "
+               "then nothing changes; `deeplens models use --status` shows how far it is.\n",
+               o.tenant ? "Tenant " : "", who, argv[1], cli->app ? " once a server runs" : "");
+    return EXIT_DONE;
+}
+
+// --- Two models side by side
+
+static void print_side(const json_t *before, const json_t *after, size_t i)
+{
+    const json_t *a = json_array_get(before, i), *b = json_array_get(after, i);
+    char rank[16], left[16] = "", right[16] = "";
+    snprintf(rank, sizeof rank, "%zu", i + 1);
+    if (a)
+        snprintf(left, sizeof left, "%.3f", js_num(a, "score", 0));
+    if (b)
+        snprintf(right, sizeof right, "%.3f", js_num(b, "score", 0));
+    printf("  %2s  %6s %-32.32s  %6s %-32.32s\n", rank, left, js_str(a, "fileName", ""), right,
+           js_str(b, "fileName", ""));
+}
+
+static void print_comparison(const json_t *answer)
+{
+    enum { SHOWN = 5 };
+    size_t i;
+    json_t *one;
+    const char *from = js_str(answer, "from", ""), *to = js_str(answer, "to", "");
+    printf("%.0f %% of the first ten answers are the same under %s and %s (%" PRId64 " searches).\n",
+           100 * js_num(answer, "overlapAt10", 0), from, to, js_int(answer, "samples", 0));
+    json_array_foreach(js_arr(answer, "examples"), i, one)
+    {
+        printf("\n%s (%.0f %% the same)\n      %-39.39s  %s\n", js_str(one, "fileName", ""),
+               100 * js_num(one, "overlap", 0), from, to);
+        for (size_t rank = 0; rank < SHOWN; rank++)
+            print_side(js_arr(one, "before"), js_arr(one, "after"), rank);
+    }
+}
+
+static int run_compare(struct cli *cli, int argc, char **argv)
+{
+    struct compare_options o = {0};
+    int code;
+    if (cli_parse(cli, &models_compare, &o, &argc, argv, 2, 2, &code) < 0)
+        return code;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    char samples[24];
+    snprintf(samples, sizeof samples, "%" PRId64, o.samples);
+    buf_puts(&path, "/api/v1/admin/models/compare");
+    client_query(&path, "from", argv[1]);
+    client_query(&path, "to", argv[2]);
+    client_query(&path, "samples", o.samples ? samples : NULL);
+    if (cli_get(cli, o.tenant, path.data, &answer, &err) < 0)
         return cli_fail(cli, &err);
     if (o.json)
         return cli_print_json(answer);
-    printf("%s%s takes %s from now on. What is there already stays findable with --model and its own model.\n",
-           o.tenant ? "Tenant " : "Everybody without a choice of their own", o.tenant ? o.tenant : "", argv[1]);
+    print_comparison(answer);
+    return EXIT_DONE;
+}
+
+// --- Vectors that are not needed any more
+
+static int run_drop(struct cli *cli, int argc, char **argv)
+{
+    struct drop_options o = {0};
+    int code;
+    if (cli_parse(cli, &models_drop, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    char question[160];
+    snprintf(question, sizeof question, "Remove all vectors under %.60s%s%.60s?", argv[1],
+             o.tenant ? " of tenant " : "", o.tenant ? o.tenant : "");
+    buf_puts(&path, "/api/v1/admin/models/");
+    client_segment(&path, argv[1]);
+    buf_puts(&path, "/vectors");
+    client_query(&path, "tenantId", o.tenant);
+    if (cli_confirm(o.yes, question, &err) < 0 || cli_connect(cli, true, NULL, &client, &err) < 0 ||
+        client_call(client, "DELETE", path.data, NULL, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(answer);
+    printf("%" PRId64 " vectors under %s were removed. Pictures and other models' vectors stay.\n",
+           js_int(answer, "vectorsDropped", 0), argv[1]);
     return EXIT_DONE;
 }
 
@@ -280,13 +440,39 @@ static const struct command models_show = {
 
 static const struct command models_use = {
     .name = "models use",
-    .usage = "NAME [OPTIONS]",
-    .summary = "Choose the model of what is uploaded and searched from now on",
-    .details = "Pictures that are there already keep the vectors they have, under the model they were uploaded with.",
-    .examples = "deeplens models use efficientnet-lite0\n"
-                "deeplens models use clip --tenant shop",
-    .options = tenant_options,
+    .usage = "NAME | --status | --cancel [OPTIONS]",
+    .summary = "Change the model of what is uploaded and searched, without a pause",
+    .details =
+        "Vectors under the new model are made beside the old ones, in the background, from the stored originals; "
+        "a kill or a restart does not matter. Searches take the old model until all are there, new uploads too, and "
+        "then "
+        "the new one. The old vectors stay until `models drop`.",
+    .examples = "deeplens models use efficientnet-lite0 --wait\n"
+                "deeplens models use clip --tenant shop --hold\n"
+                "deeplens models use --status",
+    .options = use_options,
     .run = run_use,
+};
+
+static const struct command models_compare = {
+    .name = "models compare",
+    .usage = "FROM TO [OPTIONS]",
+    .summary = "Show how answers differ between two models",
+    .details = "Searches with stored pictures that have vectors under both, and shows those side by side whose answers "
+               "differ most.",
+    .examples = "deeplens models compare builtin efficientnet-lite0",
+    .options = compare_options,
+    .run = run_compare,
+};
+
+static const struct command models_drop = {
+    .name = "models drop",
+    .usage = "NAME [OPTIONS]",
+    .summary = "Remove the vectors under a model that nobody searches with",
+    .details = "Asks first; without a terminal it takes --yes.",
+    .examples = "deeplens models drop builtin --yes",
+    .options = drop_options,
+    .run = run_drop,
 };
 
 static const struct command models_add = {
@@ -337,9 +523,9 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_models = {
     .name = "models",
-    .usage = "list | show | use | add | remove | test | bench",
+    .usage = "list | show | use | compare | drop | add | remove | test | bench",
     .summary = "The models that turn pictures into vectors",
-    .subs = (const struct command *const[]){&models_list, &models_show, &models_use, &models_add, &models_remove,
-                                            &models_test, &models_bench, NULL},
+    .subs = (const struct command *const[]){&models_list, &models_show, &models_use, &models_compare, &models_drop,
+                                            &models_add, &models_remove, &models_test, &models_bench, NULL},
     .run = run,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// deeplens search FILE | --id ID | --vector FILE
+// deeplens search FILE | --text WORDS | --id ID | --vector FILE: one of them, or several as one query.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,13 +16,16 @@
 enum { VECTOR_FILE_MAX = 16 << 20, FILTER_MAX_BYTES = 1 << 20 };
 
 struct search_options {
-    const char *id, *vector, *model, *filter, *tenant, *html;
+    const char *text, *without, *id, *vector, *model, *filter, *tenant, *html;
     int64_t top;
     double least;
     bool json;
 };
 
 static const struct option_def options[] = {
+    TEXT_OPTION(struct search_options, text, "text", "WORDS", "Search with words, such as \"a dog on a beach\""),
+    TEXT_OPTION(struct search_options, without, "without", "WORDS",
+                "Away from what these words say; with another query"),
     TEXT_OPTION(struct search_options, id, "id", "ID", "Search with a stored image"),
     TEXT_OPTION(struct search_options, vector, "vector", "FILE",
                 "Search with a vector: a JSON array of numbers, or an object with the member \"vector\""),
@@ -69,6 +72,23 @@ static int read_filter(const char *text, json_t **out, struct error *err)
     return 0;
 }
 
+#define WITHOUT_WEIGHT (-0.5)
+
+// `terms` for what the query is to stay away from.
+static void add_without(json_t *request, const char *words, bool form)
+{
+    if (!words)
+        return;
+    json_t *terms = json_pack("[{s:s,s:f}]", "text", words, "weight", WITHOUT_WEIGHT);
+    _cleanup_free_ char *text = form ? js_dumps(terms) : NULL;
+    if (form) {
+        js_set_str(request, "terms", text);
+        json_decref(terms);
+    } else {
+        json_object_set_new(request, "terms", terms);
+    }
+}
+
 // The request as JSON; for a form every member is text.
 static int make_request(const struct search_options *o, bool form, json_t **out, struct error *err)
 {
@@ -84,6 +104,8 @@ static int make_request(const struct search_options *o, bool form, json_t **out,
     json_decref(filter);
     js_set_str(request, "model", o->model);
     js_set_str(request, "imageId", o->id);
+    js_set_str(request, "text", o->text);
+    add_without(request, o->without, form);
     snprintf(number, sizeof number, "%" PRId64, o->top);
     if (o->top)
         json_object_set_new(request, "topK", form ? json_string(number) : json_integer(o->top));
@@ -111,13 +133,9 @@ static int ask(struct client *client, const struct search_options *o, const char
 
 static void print(const json_t *answer)
 {
-    static const struct table_column columns[] = {{"RANK", .right = true},
-                                                  {"SCORE", .right = true},
-                                                  {"ID"},
-                                                  {"FILE", .shrink = true},
-                                                  {"PIXELS", .right = true},
-                                                  {"UPLOADED"},
-                                                  {NULL}};
+    static const struct table_column columns[] = {
+        {"RANK", .right = true},   {"SCORE", .right = true},  {"ID"},       {"FILE", .shrink = true},
+        {"SHOWS", .shrink = true}, {"PIXELS", .right = true}, {"UPLOADED"}, {NULL}};
     _cleanup_table_ struct table t = {0};
     size_t i;
     json_t *hit;
@@ -129,8 +147,15 @@ static void print(const json_t *answer)
         snprintf(rank, sizeof rank, "%zu", i + 1);
         snprintf(score, sizeof score, "%.4f", js_num(hit, "score", 0));
         snprintf(pixels, sizeof pixels, "%" PRId64 "x%" PRId64, width, js_int(hit, "height", 0));
-        table_add(&t, rank, score, js_str(hit, "imageId", NULL), js_str(hit, "fileName", NULL), width ? pixels : NULL,
-                  js_str(hit, "uploadedAt", NULL));
+        const json_t *surest = json_array_get(js_arr(hit, "autoTags"), 0);
+        const char *video = js_str(hit, "videoId", NULL), *name = js_str(hit, "fileName", NULL);
+        char moment[512];
+        if (video) {
+            snprintf(moment, sizeof moment, "%s at %.1f s", name ? name : "", js_num(hit, "time", 0));
+            name = moment;
+        }
+        table_add(&t, rank, score, video ? video : js_str(hit, "imageId", NULL), name, js_str(surest, "name", NULL),
+                  width ? pixels : NULL, js_str(hit, "uploadedAt", NULL));
     }
     if (t.rows)
         table_print(&t);
@@ -140,8 +165,10 @@ static void print(const json_t *answer)
 
 static int check(const struct search_options *o, int argc, char **argv, struct error *err)
 {
-    if ((argc > 1) + (o->id != NULL) + (o->vector != NULL) != 1)
-        return error_set(err, ERR_USAGE, "Search with one of these: FILE, --id ID, --vector FILE");
+    if (argc < 2 && !o->id && !o->vector && !o->text)
+        return error_set(err, ERR_USAGE, "Search with FILE, --text WORDS, --id ID or --vector FILE");
+    if (argc > 1 && o->vector)
+        return error_set(err, ERR_USAGE, "FILE and --vector cannot be in one search");
     json_t *filter = NULL;
     if (o->filter && read_filter(o->filter, &filter, err) < 0)
         return -1;
@@ -168,7 +195,8 @@ static int run(struct cli *cli, int argc, char **argv)
         return err.code == ERR_USAGE ? cli_misused(cli, &command_search, &err) : cli_fail(cli, &err);
     if (cli_connect(cli, false, o.tenant, &client, &err) < 0 || ask(client, &o, file, &answer, &err) < 0)
         return cli_fail(cli, &err);
-    struct search_query query = {.file = file, .id = o.id, .max_pixels = (uint64_t)cli->conf->image_max_pixels};
+    struct search_query query = {
+        .file = file, .id = o.id, .text = o.text, .max_pixels = (uint64_t)cli->conf->image_max_pixels};
     if (o.html && search_page_write(client, &query, answer, o.html, &err) < 0)
         return cli_fail(cli, &err);
     if (o.json)
@@ -181,10 +209,12 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_search = {
     .name = "search",
-    .usage = "FILE | --id ID | --vector FILE [OPTIONS]",
-    .summary = "Find images that look alike",
-    .details = "A score is a cosine similarity: 1 is the same, 0 has nothing in common.",
+    .usage = "FILE | --text WORDS | --id ID | --vector FILE [OPTIONS]",
+    .summary = "Find images that look alike, or show what words say",
+    .details = "A score is a cosine similarity: 1 is the same, 0 has nothing in common. Words and pictures may be in "
+               "one search.",
     .examples = "deeplens search photo.jpg --top 20 --html found.html\n"
+                "deeplens search --text 'a dog on a beach' --without snow\n"
                 "deeplens search --id img_0190b2c4-7c1e-7a3b-9f00-5d2f8a61c0de --min-score 0.9\n"
                 "deeplens search photo.jpg --filter '{\"tags\": \"summer\", \"width\": {\"gte\": 1024}}' --json",
     .options = options,

@@ -7,10 +7,12 @@
 #include "base/clock.h"
 #include "base/js.h"
 #include "cli/cli.h"
+#include "cli/follow.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "cli/uploader.h"
 
-enum { FIRST_WAIT_MS = 100, LONGEST_WAIT_MS = 2000 };
+enum { LOOK_US = 2000 * 1000, RETRIES = 10 };
 
 struct status_options {
     const char *tenant;
@@ -76,12 +78,16 @@ static void print_status(const json_t *status)
     const json_t *error = js_obj(status, "error");
     const json_t *left = json_object_get(status, "estimatedTimeRemaining");
     char text[TEXT_SHORT];
-    printf("%s  %s", js_str(status, "imageId", "-"), js_str(status, "status", "-"));
+    printf("%s  %s", js_str(status, "imageId", js_str(status, "videoId", "-")), js_str(status, "status", "-"));
     if (json_is_number(left) && !is_final(status))
         printf(", about %s left", text_duration(json_number_value(left), text));
     printf("\n  uploaded %s, last updated %s\n", js_str(status, "uploadedAt", "-"), js_str(status, "lastUpdated", "-"));
     if (error)
         printf("  %s (%s)\n", js_str(error, "message", "-"), js_str(error, "code", "-"));
+    const json_t *frames = js_obj(status, "frames"), *progress = js_obj(status, "progress");
+    if (frames)
+        printf("  %" PRId64 " frames found, %" PRId64 " searchable, up to %.0f of %.0f s\n", js_int(frames, "found", 0),
+               js_int(frames, "searchable", 0), js_num(progress, "position", 0), js_num(progress, "duration", 0));
     print_steps(js_arr(status, "processingSteps"));
     fflush(stdout);
 }
@@ -94,28 +100,60 @@ static char *fingerprint(const json_t *status)
     return js_dumps(copy);
 }
 
-static int follow(struct client *client, const char *id, const struct status_options *o, struct error *err)
+struct watching {
+    struct client *client;
+    const char *id;
+    const struct status_options *o;
+    char *last;
+    int64_t looked_us;
+    bool failed;
+};
+
+// Prints it when it is not as it was. FOLLOW_END when it will not change any more.
+static enum follow_next look(void *arg, struct error *err)
 {
-    _cleanup_free_ char *last = NULL;
-    int64_t wait = FIRST_WAIT_MS;
-    for (;;) {
-        _cleanup_json_ json_t *status = NULL;
-        if (get_status(client, id, &status, err) < 0)
-            return -1;
-        _cleanup_free_ char *now = fingerprint(status);
-        bool changed = !last || !now || strcmp(last, now) != 0;
-        if (changed && o->json)
-            cli_print_json(status);
-        else if (changed)
-            print_status(status);
-        fflush(stdout);
-        if (!o->watch || is_final(status))
-            return strcmp(js_str(status, "status", ""), "failed") == 0 ? 1 : 0;
-        free(last);
-        last = take_ptr(now);
-        wait = changed ? FIRST_WAIT_MS : wait * 3 / 2 < LONGEST_WAIT_MS ? wait * 3 / 2 : LONGEST_WAIT_MS;
-        clock_sleep_ms(wait);
-    }
+    struct watching *w = arg;
+    _cleanup_json_ json_t *status = NULL;
+    w->looked_us = clock_mono_us();
+    if (get_status(w->client, w->id, &status, err) < 0)
+        return upload_worth_retrying(w->client, err) ? FOLLOW_AGAIN : FOLLOW_FAIL;
+    _cleanup_free_ char *now = fingerprint(status);
+    bool changed = !w->last || !now || strcmp(w->last, now) != 0;
+    if (changed && w->o->json)
+        cli_print_json(status);
+    else if (changed)
+        print_status(status);
+    fflush(stdout);
+    free(w->last);
+    w->last = take_ptr(now);
+    w->failed = strcmp(js_str(status, "status", ""), "failed") == 0;
+    return is_final(status) ? FOLLOW_END : FOLLOW_ON;
+}
+
+static enum follow_next on_event(void *arg, const json_t *event, struct error *err)
+{
+    return look(arg, err);
+}
+
+// Steps and frames are no changes: they are looked at now and then.
+static enum follow_next on_tick(void *arg, struct error *err)
+{
+    struct watching *w = arg;
+    return clock_mono_us() - w->looked_us < LOOK_US ? FOLLOW_ON : look(w, err);
+}
+
+static int show(struct client *client, struct client *stream, const char *id, const struct status_options *o,
+                struct error *err)
+{
+    struct watching w = {.client = client, .id = id, .o = o};
+    struct follow f = {
+        .images = id, .since = -1, .retries = RETRIES, .event = on_event, .standing = look, .tick = on_tick, .arg = &w};
+    enum follow_next next = look(&w, err);
+    int rc = next == FOLLOW_FAIL || next == FOLLOW_AGAIN ? -1 : 0;
+    if (next == FOLLOW_ON && o->watch)
+        rc = follow_run(stream, &f, err);
+    free(w.last);
+    return rc < 0 ? -1 : w.failed;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -124,13 +162,14 @@ static int run(struct cli *cli, int argc, char **argv)
     int code;
     if (cli_parse(cli, &command_status, &o, &argc, argv, 1, -1, &code) < 0)
         return code;
-    _cleanup_client_ struct client *client = NULL;
+    _cleanup_client_ struct client *client = NULL, *stream = NULL;
     struct error err;
-    if (cli_connect(cli, true, o.tenant, &client, &err) < 0)
+    if (cli_connect(cli, true, o.tenant, &client, &err) < 0 ||
+        client_new(client_server(client), o.tenant, &stream, &err) < 0)
         return cli_fail(cli, &err);
     code = EXIT_DONE;
     for (int i = 1; i < argc; i++) {
-        int rc = follow(client, argv[i], &o, &err);
+        int rc = show(client, stream, argv[i], &o, &err);
         if (rc < 0 && argc > 2)
             error_prefix(&err, "%.80s", argv[i]);
         if (rc < 0)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// deeplens tenants list | add.
+// deeplens tenants list | add | set.
 #include <stdio.h>
+#include <string.h>
 
 #include "base/js.h"
 #include "cli/cli.h"
 #include "cli/table.h"
 
 struct tenants_options {
+    const char *duplicates;
     bool json;
 };
 
@@ -15,7 +17,15 @@ static const struct option_def options[] = {
     END_OPTION,
 };
 
-static const struct command tenants_list, tenants_add;
+static const struct option_def set_options[] = {
+    CHOICE_OPTION(struct tenants_options, duplicates, "duplicates", "keep|link|reject|default",
+                  "What becomes of pictures that look like another, unless their upload says it; default: what the "
+                  "configuration says"),
+    FLAG_OPTION(struct tenants_options, json, "json", "Print one JSON document"),
+    END_OPTION,
+};
+
+static const struct command tenants_list, tenants_add, tenants_set;
 
 static int run_list(struct cli *cli, int argc, char **argv)
 {
@@ -23,7 +33,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
     int code;
     if (cli_parse(cli, &tenants_list, &o, &argc, argv, 0, 0, &code) < 0)
         return code;
-    static const struct table_column columns[] = {{"TENANT", .shrink = true}, {"CREATED"}, {NULL}};
+    static const struct table_column columns[] = {{"TENANT", .shrink = true}, {"CREATED"}, {"DUPLICATES"}, {NULL}};
     _cleanup_table_ struct table t = {0};
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
@@ -34,8 +44,8 @@ static int run_list(struct cli *cli, int argc, char **argv)
     if (o.json)
         return cli_print_json(answer);
     table_init(&t, columns);
-    json_array_foreach(js_arr(answer, "tenants"), i, tenant)
-        table_add(&t, js_str(tenant, "name", NULL), js_str(tenant, "createdAt", NULL));
+    json_array_foreach(js_arr(answer, "tenants"), i, tenant) table_add(
+        &t, js_str(tenant, "name", NULL), js_str(tenant, "createdAt", NULL), js_str(tenant, "duplicatePolicy", NULL));
     table_print(&t);
     return EXIT_DONE;
 }
@@ -63,6 +73,41 @@ static int run_add(struct cli *cli, int argc, char **argv)
     return EXIT_DONE;
 }
 
+static int set(struct cli *cli, const struct tenants_options *o, const char *name, json_t **answer, struct error *err)
+{
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_buf_ struct buf path = CLIENT_PATH;
+    bool back = strcmp(o->duplicates, "default") == 0;
+    _cleanup_json_ json_t *body = json_pack("{s:s?}", "duplicatePolicy", back ? NULL : o->duplicates);
+    buf_puts(&path, "/api/v1/admin/tenants/");
+    client_segment(&path, name);
+    if (path.failed)
+        return error_set(err, ERR_USAGE, "The name is too long");
+    if (cli_connect(cli, true, NULL, &client, err) < 0)
+        return -1;
+    return client_call(client, "PATCH", path.data, body, answer, err);
+}
+
+static int run_set(struct cli *cli, int argc, char **argv)
+{
+    struct tenants_options o = {0};
+    int code;
+    if (cli_parse(cli, &tenants_set, &o, &argc, argv, 1, 1, &code) < 0)
+        return code;
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    if (!o.duplicates) {
+        error_set(&err, ERR_USAGE, "What is to be set? There is --duplicates");
+        return cli_misused(cli, &tenants_set, &err);
+    }
+    if (set(cli, &o, argv[1], &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(answer);
+    printf("Near-duplicates of tenant %s: %s.\n", argv[1], o.duplicates);
+    return EXIT_DONE;
+}
+
 static const struct command tenants_list = {
     .name = "tenants list",
     .usage = "[OPTIONS]",
@@ -81,6 +126,15 @@ static const struct command tenants_add = {
     .run = run_add,
 };
 
+static const struct command tenants_set = {
+    .name = "tenants set",
+    .usage = "NAME [OPTIONS]",
+    .summary = "Change what holds for a tenant",
+    .examples = "deeplens tenants set shop --duplicates reject",
+    .options = set_options,
+    .run = run_set,
+};
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     return cli_run_sub(cli, &command_tenants, argc, argv);
@@ -88,8 +142,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_tenants = {
     .name = "tenants",
-    .usage = "list | add NAME",
+    .usage = "list | add NAME | set NAME",
     .summary = "Whose pictures are kept apart",
-    .subs = (const struct command *const[]){&tenants_list, &tenants_add, NULL},
+    .subs = (const struct command *const[]){&tenants_list, &tenants_add, &tenants_set, NULL},
     .run = run,
 };

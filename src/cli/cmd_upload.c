@@ -9,6 +9,7 @@
 
 #include "base/js.h"
 #include "cli/cli.h"
+#include "cli/follow.h"
 #include "cli/journal.h"
 #include "cli/upload_report.h"
 #include "cli/uploader.h"
@@ -17,7 +18,7 @@
 enum { METADATA_MAX = 8192, ROOTS_MAX = 4096, RETRIES = 10 };
 
 struct upload_options {
-    const char *tenant, *tags, *metadata, *models, *priority, *name;
+    const char *tenant, *tags, *metadata, *models, *priority, *name, *duplicates;
     int64_t jobs, retries;
     bool no_thumbnail, skip_duplicate_check, wait, resume, json, quiet;
 };
@@ -30,6 +31,9 @@ static const struct option_def options[] = {
     FLAG_OPTION(struct upload_options, no_thumbnail, "no-thumbnail", "Make no thumbnails"),
     FLAG_OPTION(struct upload_options, skip_duplicate_check, "skip-duplicate-check",
                 "Take a file in even when the same bytes are there already"),
+    CHOICE_OPTION(
+        struct upload_options, duplicates, "duplicates", "keep|link|reject",
+        "What becomes of a picture that looks like another: it stays, it stays and names the other, or it fails"),
     INT_OPTION(struct upload_options, jobs, "jobs", "N", 1, 64, "Files uploaded at once (4)"),
     FLAG_OPTION(struct upload_options, wait, "wait", "Wait until all are searchable or failed"),
     SWITCH_OPTION(struct upload_options, resume, "resume",
@@ -112,6 +116,7 @@ static int make_processing_options(const struct upload_options *o, struct buf *q
     js_set_str(value, "priority", o->priority);
     if (o->no_thumbnail)
         json_object_set_new(value, "generateThumbnail", json_false());
+    js_set_str(value, "duplicatePolicy", o->duplicates);
     if (o->skip_duplicate_check)
         json_object_set_new(value, "skipDuplicateCheck", json_true());
     _cleanup_free_ char *text = json_object_size(value) ? js_dumps(value) : NULL;
@@ -245,11 +250,14 @@ static int report(struct cli *cli, const struct upload_options *o, const struct 
     return all ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int upload_all(struct cli *cli, const struct upload_options *o, struct upload *u, const struct walk *walk)
+static int upload_all(struct cli *cli, const struct upload_options *o, struct client *client, struct upload *u,
+                      const struct walk *walk)
 {
     struct error err;
     struct error *lost = NULL;
     upload_catch_signals();
+    if (o->wait && follow_now(client, &u->since, &err) < 0)
+        return cli_fail(cli, &err);
     if (upload_run(u, &err) < 0)
         return cli_fail(cli, &err);
     if (o->wait && !u->gave_up && !upload_interrupted() && upload_wait(u, &err) < 0)
@@ -271,7 +279,8 @@ static int run(struct cli *cli, int argc, char **argv)
                        .tenant = o.tenant,
                        .jobs = (unsigned)o.jobs,
                        .retries = (unsigned)o.retries,
-                       .quiet = o.quiet};
+                       .quiet = o.quiet,
+                       .since = -1};
     struct error err;
     if (make_query(&o, &query, &err) < 0 || find_files(&o, argc, argv, &walk, &err) < 0) {
         walk_free(&walk);
@@ -288,7 +297,7 @@ static int run(struct cli *cli, int argc, char **argv)
     int rc = cli_connect(cli, false, o.tenant, &client, &err);
     if (rc == 0)
         rc = o.name ? add_stdin(&u, o.name, &err) : make_files(&u, &walk, &journals, &arena, &err);
-    code = rc < 0 ? cli_fail(cli, &err) : upload_all(cli, &o, &u, &walk);
+    code = rc < 0 ? cli_fail(cli, &err) : upload_all(cli, &o, client, &u, &walk);
     release(&u, &journals);
     walk_free(&walk);
     return code;

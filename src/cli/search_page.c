@@ -1,117 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page of hits. File names, tags and metadata are other people's text: everything goes through put_text. Thumbnails
-// are fetched from the server that answered, by id, never from an address that an answer names.
+// The page of hits.
 #include "cli/search_page.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/js.h"
 #include "cli/files.h"
+#include "cli/page.h"
 #include "media/image.h"
 
-enum { PAGE_MAX = 512 << 20, QUERY_MAX = 256 << 20, THUMBNAIL_MAX = 8 << 20, QUERY_EDGE = 512, QUALITY = 80 };
-
-static const char head[] =
-    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src "
-    "'unsafe-inline'\">\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>DeepLens: what looks "
-    "alike</title>\n"
-    "<style>\n"
-    ":root{color-scheme:light "
-    "dark;--back:#f6f5f2;--card:#fff;--ink:#1c1b1a;--soft:#6b6862;--line:#e4e1da;--mark:#0b7a75}\n"
-    "@media(prefers-color-scheme:dark){:root{--back:#151517;--card:#1f1f23;--ink:#ecebe8;--soft:#9c9a94;--line:#313137;"
-    "--mark:#4fc3bb}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0;background:var(--back);color:var(--ink);font:16px/1.45 system-ui,sans-serif}\n"
-    "main{max-width:1280px;margin:0 auto;padding:2rem 1.25rem 4rem}\n"
-    "header{display:flex;gap:1.75rem;align-items:center;flex-wrap:wrap;margin-bottom:2rem}\n"
-    "header img{max-width:min(100%,340px);max-height:300px;border-radius:14px;box-shadow:0 6px 28px #0003}\n"
-    "h1{font-size:1.7rem;line-height:1.2;margin:0 0 .35rem}\n"
-    "p{margin:.2rem 0}\n"
-    ".soft{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}\n"
-    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:1.1rem;list-style:none;margin:0;"
-    "padding:0}\n"
-    ".grid li{background:var(--card);border:1px solid var(--line);border-radius:14px;overflow:hidden;display:flex;"
-    "flex-direction:column}\n"
-    ".picture{aspect-ratio:4/3;display:grid;place-items:center;background:color-mix(in srgb,var(--ink) 6%,var(--card));"
-    "color:var(--soft);font-size:.85rem}\n"
-    ".picture img{width:100%;height:100%;object-fit:contain;display:block}\n"
-    ".text{padding:.75rem .9rem .9rem}\n"
-    ".name{font-weight:600;overflow-wrap:anywhere}\n"
-    ".score{display:flex;align-items:center;gap:.6rem;font-variant-numeric:tabular-nums;margin:.15rem 0 .35rem}\n"
-    ".score b{color:var(--mark)}\n"
-    ".bar{flex:1;height:6px;border-radius:3px;background:var(--line);overflow:hidden}\n"
-    ".bar i{display:block;height:100%;background:var(--mark)}\n"
-    ".tag{display:inline-block;border:1px solid var(--line);border-radius:99px;padding:0 .55rem;margin:.25rem .25rem 0 "
-    "0;"
-    "font-size:.8rem;overflow-wrap:anywhere}\n"
-    "</style>\n</head>\n<body>\n<main>\n";
-
-static void put_text(struct buf *page, const char *text)
-{
-    for (; text && *text; text++) {
-        switch (*text) {
-        case '&':
-            buf_puts(page, "&amp;");
-            break;
-        case '<':
-            buf_puts(page, "&lt;");
-            break;
-        case '>':
-            buf_puts(page, "&gt;");
-            break;
-        case '"':
-            buf_puts(page, "&quot;");
-            break;
-        case '\'':
-            buf_puts(page, "&#39;");
-            break;
-        default:
-            buf_append(page, text, 1);
-        }
-    }
-}
-
-static void put_image(struct buf *page, const char *type, const struct buf *bytes, const char *alt)
-{
-    size_t len = sodium_base64_ENCODED_LEN(bytes->len, sodium_base64_VARIANT_ORIGINAL);
-    buf_puts(page, "<img src=\"data:");
-    put_text(page, type);
-    buf_puts(page, ";base64,");
-    if (buf_reserve(page, len) == 0) {
-        sodium_bin2base64(page->data + page->len, len, (const unsigned char *)bytes->data, bytes->len,
-                          sodium_base64_VARIANT_ORIGINAL);
-        page->len += len - 1;
-    }
-    buf_puts(page, "\" alt=\"");
-    put_text(page, alt);
-    buf_puts(page, "\">");
-}
-
-static bool is_image_type(const char *type)
-{
-    return strcmp(type, "image/webp") == 0 || strcmp(type, "image/jpeg") == 0 || strcmp(type, "image/png") == 0;
-}
-
-// The thumbnail of a stored image, or a few words where there is none.
-static void put_thumbnail(struct buf *page, struct client *client, const char *id, const char *alt)
-{
-    _cleanup_buf_ struct buf path = CLIENT_PATH;
-    _cleanup_buf_ struct buf bytes = BUF_INIT(THUMBNAIL_MAX);
-    char type[CLIENT_TYPE];
-    struct error err;
-    buf_puts(&path, "/api/v1/images/");
-    client_segment(&path, id);
-    buf_puts(&path, "/thumbnail");
-    if (client_fetch(client, path.data, &bytes, type, &err) == 0 && bytes.len && is_image_type(type))
-        put_image(page, type, &bytes, alt);
-    else
-        buf_puts(page, "no thumbnail");
-}
+enum { QUERY_MAX = 256 << 20, THUMBNAIL_MAX = 8 << 20, QUERY_EDGE = 512, QUALITY = 80 };
 
 // The picture that was searched with, made small here: whatever the file is, a browser can show it. The server has just
 // decoded it, so failing to is an error.
@@ -127,7 +27,7 @@ static int put_query_file(struct buf *page, const struct search_query *query, st
     int rc = image_thumbnail(&decoded.pixels, QUERY_EDGE, QUALITY, &small, err);
     pixels_free(&decoded.pixels);
     if (rc == 0)
-        put_image(page, "image/webp", &small, "the picture searched with");
+        page_image(page, "image/webp", &small, "the picture searched with");
     return rc;
 }
 
@@ -138,11 +38,11 @@ static int put_header(struct buf *page, struct client *client, const struct sear
     if (query->file && put_query_file(page, query, err) < 0)
         return -1;
     if (query->id)
-        put_thumbnail(page, client, query->id, "the picture searched with");
+        page_thumbnail(page, client, "images", query->id, "the picture searched with");
     buf_puts(page, "<div>\n<h1>What looks alike</h1>\n<p class=\"soft\">");
-    put_text(page, query->file ? query->file : query->id ? query->id : "a vector");
+    page_text(page, query->file ? query->file : query->id ? query->id : query->text ? query->text : "a vector");
     buf_printf(page, "</p>\n<p class=\"soft\">%zu hits by ", json_array_size(js_arr(answer, "results")));
-    put_text(page, js_str(answer, "model", "?"));
+    page_text(page, js_str(answer, "model", "?"));
     buf_printf(page, ", in %.1f ms</p>\n</div>\n</header>\n", js_num(answer, "tookMs", 0));
     return 0;
 }
@@ -155,41 +55,33 @@ static void put_hit(struct buf *page, struct client *client, const json_t *hit, 
     size_t i;
     json_t *tag;
     buf_puts(page, "<li>\n<div class=\"picture\">");
-    put_thumbnail(page, client, js_str(hit, "imageId", ""), name);
+    page_thumbnail(page, client, "images", js_str(hit, "imageId", ""), name);
     buf_printf(page, "</div>\n<div class=\"text\">\n<p class=\"name\">%zu. ", rank);
-    put_text(page, name);
+    page_text(page, name);
     buf_printf(page,
                "</p>\n<p class=\"score\"><b>%.4f</b><span class=\"bar\"><i style=\"width:%.1f%%\"></i></span></p>\n",
                score, part * 100);
     buf_printf(page, "<p class=\"soft\">%" PRId64 " &times; %" PRId64 " &middot; ", js_int(hit, "width", 0),
                js_int(hit, "height", 0));
-    put_text(page, js_str(hit, "uploadedAt", ""));
+    page_text(page, js_str(hit, "uploadedAt", ""));
     buf_puts(page, "</p>\n<p class=\"soft\">");
-    put_text(page, js_str(hit, "imageId", ""));
+    page_text(page, js_str(hit, "imageId", ""));
     buf_puts(page, "</p>\n");
-    json_array_foreach(js_arr(hit, "tags"), i, tag)
-    {
-        buf_puts(page, "<span class=\"tag\">");
-        put_text(page, json_string_value(tag));
-        buf_puts(page, "</span>");
-    }
+    json_array_foreach(js_arr(hit, "tags"), i, tag) page_tag(page, json_string_value(tag));
     buf_puts(page, "</div>\n</li>\n");
 }
 
 int search_page_write(struct client *client, const struct search_query *query, const json_t *answer, const char *path,
                       struct error *err)
 {
-    _cleanup_buf_ struct buf page = BUF_INIT(PAGE_MAX);
+    _cleanup_buf_ struct buf page = PAGE_INIT;
     size_t i;
     json_t *hit;
-    buf_puts(&page, head);
+    page_begin(&page);
     if (put_header(&page, client, query, answer, err) < 0)
         return -1;
     buf_puts(&page, "<ol class=\"grid\">\n");
     json_array_foreach(js_arr(answer, "results"), i, hit) put_hit(&page, client, hit, i + 1);
-    buf_puts(&page, "</ol>\n</main>\n</body>\n</html>\n");
-    if (page.failed)
-        return error_set(err, ERR_BODY_TOO_LARGE, "The page would be larger than %d MB; ask for fewer hits",
-                         PAGE_MAX >> 20);
-    return files_write(path, &page, err);
+    buf_puts(&page, "</ol>\n");
+    return page_write(&page, path, err);
 }

@@ -11,7 +11,8 @@
 
 struct search_query {
     const char *file; // searched with this file; or
-    const char *id;   // with this stored image; or with a vector
+    const char *id;   // with this stored image; or
+    const char *text; // with these words; or with a vector
     uint64_t max_pixels;
 };
 

@@ -50,7 +50,7 @@ void upload_print(const struct upload *u, const struct upload_totals *t, const s
            text_bytes((uint64_t)((double)t->bytes / seconds), d));
     line(t->outcomes[UPLOAD_DUPLICATE], "there already: the same bytes");
     line(t->outcomes[UPLOAD_RESUMED], "uploaded before: passed over (--no-resume uploads them again)");
-    line(passed->no_image, "passed over: do not look like images by their names");
+    line(passed->no_image, "passed over: do not look like images or videos by their names");
     line(passed->hidden, "passed over: hidden");
     line(t->outcomes[UPLOAD_REFUSED], "refused");
     line(t->outcomes[UPLOAD_NOT_TRIED], "not tried: run it again to go on");
@@ -100,7 +100,7 @@ static json_t *file_json(const struct upload_file *file)
     json_t *item = json_object();
     js_set_str(item, "path", path);
     js_set_str(item, "outcome", outcome_names[file->outcome]);
-    js_set_str(item, "imageId", *file->id ? file->id : NULL);
+    js_set_str(item, strncmp(file->id, "vid_", 4) == 0 ? "videoId" : "imageId", *file->id ? file->id : NULL);
     js_set_str(item, "status", end_names[file->end]);
     if (file->error)
         json_object_set_new(

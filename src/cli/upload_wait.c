@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waiting until what was uploaded can be found. Asks for the oldest that is not settled, as that is what is settled
-// next, and then for its successors without a pause: about one question an image.
+// Waiting until what was uploaded can be found. Follows the changes from before the upload on, which tell of all that
+// was new; what was there before may have ended before, and is asked for once.
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/js.h"
 #include "cli/client.h"
+#include "cli/follow.h"
 #include "cli/progress.h"
 #include "cli/uploader.h"
 
-enum { FIRST_WAIT_MS = 20, LONGEST_WAIT_MS = 1000 };
-
-static void settle_failed(struct upload_file *file, const json_t *status)
+static void settle_failed(struct upload_file *file, const char *name, const char *message)
 {
-    const json_t *error = js_obj(status, "error");
-    enum error_code code = error_code_parse(js_str(error, "code", NULL));
+    enum error_code code = error_code_parse(name);
     file->end = UPLOAD_FAILED;
     file->error = malloc(sizeof *file->error);
-    error_set(file->error, code ? code : ERR_INTERNAL, "%s", js_str(error, "message", "It failed without a reason"));
+    error_set(file->error, code ? code : ERR_INTERNAL, "%s", message ? message : "It failed without a reason");
 }
 
 // 1 when the file is settled, 0 when not yet, -1 when the server does not answer.
@@ -38,7 +36,8 @@ static int ask(struct client *client, struct upload_file *file, struct error *er
     if (strcmp(text, "completed") == 0)
         file->end = UPLOAD_SEARCHABLE;
     else if (strcmp(text, "failed") == 0)
-        settle_failed(file, status);
+        settle_failed(file, js_str(js_obj(status, "error"), "code", NULL),
+                      js_str(js_obj(status, "error"), "message", NULL));
     return file->end != UPLOAD_UNKNOWN;
 }
 
@@ -47,42 +46,116 @@ static bool has_id(const struct upload_file *file)
     return file->outcome == UPLOAD_NEW || file->outcome == UPLOAD_DUPLICATE || file->outcome == UPLOAD_RESUMED;
 }
 
-static int wait_for(struct upload *u, struct client *client, struct upload_file *file, struct progress *progress,
-                    uint64_t done, struct error *err)
+// ---- Following
+
+struct waiting {
+    struct upload *upload;
+    struct client *client;
+    struct progress progress;
+    struct upload_file **files; // that have an id, by it
+    size_t count, settled;
+    bool asked; // for what the changes behind upload->since may not tell of
+};
+
+static int by_id(const void *a, const void *b)
 {
-    int64_t wait = FIRST_WAIT_MS;
-    unsigned seed = (unsigned)clock_mono_us();
-    for (unsigned lost = 0; !upload_interrupted();) {
-        int settled = ask(client, file, err);
-        progress_show(progress, done, 0);
-        if (settled == 1)
-            return 0;
-        if (settled < 0 && (lost >= u->retries || !upload_worth_retrying(client, err)))
-            return -1;
-        if (settled < 0)
-            wait = upload_back_off_ms(lost++, client_retry_after_ms(client), &seed);
-        else
-            lost = 0;
-        clock_sleep_ms(wait);
-        wait = wait * 3 / 2 < LONGEST_WAIT_MS ? wait * 3 / 2 : LONGEST_WAIT_MS;
+    return strcmp((*(struct upload_file *const *)a)->id, (*(struct upload_file *const *)b)->id);
+}
+
+static enum follow_next tick(void *arg, struct error *err)
+{
+    struct waiting *w = arg;
+    progress_show(&w->progress, w->settled, 0);
+    return w->settled == w->count || upload_interrupted() ? FOLLOW_END : FOLLOW_ON;
+}
+
+// What ended before the changes that are followed, or may have.
+static enum follow_next ask_all(struct waiting *w, bool fresh, struct error *err)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct upload_file *file = w->files[i];
+        if (file->end != UPLOAD_UNKNOWN || (file->outcome == UPLOAD_NEW && !fresh))
+            continue;
+        int rc = ask(w->client, file, err);
+        if (rc < 0)
+            return upload_worth_retrying(w->client, err) ? FOLLOW_AGAIN : FOLLOW_FAIL;
+        w->settled += rc == 1;
+        enum follow_next next = tick(w, err);
+        if (next != FOLLOW_ON)
+            return next;
     }
-    return 0;
+    w->asked = true;
+    return tick(w, err);
+}
+
+static enum follow_next standing(void *arg, struct error *err)
+{
+    struct waiting *w = arg;
+    return w->asked ? tick(w, err) : ask_all(w, w->upload->since < 0, err);
+}
+
+static void settle(struct upload_file *file, const json_t *event, const char *status)
+{
+    if (strcmp(status, "completed") == 0) {
+        file->end = UPLOAD_SEARCHABLE;
+    } else if (strcmp(status, "failed") == 0) {
+        settle_failed(file, js_str(event, "errorCode", NULL), js_str(event, "errorMessage", NULL));
+    } else {
+        file->end = UPLOAD_GONE;
+    }
+}
+
+static enum follow_next on_event(void *arg, const json_t *event, struct error *err)
+{
+    struct waiting *w = arg;
+    struct upload_file key, *wanted = &key;
+    if (strcmp(js_str(event, "type", ""), "gap") == 0)
+        return ask_all(w, true, err);
+    snprintf(key.id, sizeof key.id, "%s", js_str(event, "imageId", ""));
+    struct upload_file **at = bsearch(&wanted, w->files, w->count, sizeof *at, by_id);
+    while (at && at > w->files && strcmp(at[-1]->id, key.id) == 0)
+        at--;
+    for (; at && at < w->files + w->count && strcmp((*at)->id, key.id) == 0; at++)
+        if ((*at)->end == UPLOAD_UNKNOWN) {
+            settle(*at, event, js_str(event, "status", ""));
+            w->settled++;
+        }
+    return tick(w, err);
+}
+
+static int follow_all(struct waiting *w, struct error *err)
+{
+    struct upload *u = w->upload;
+    _cleanup_client_ struct client *stream = NULL;
+    struct follow f = {.statuses = "completed,failed,deleting,deleted",
+                       .since = u->since,
+                       .retries = u->retries,
+                       .event = on_event,
+                       .standing = standing,
+                       .tick = tick,
+                       .arg = w};
+    if (client_new(u->server, u->tenant, &stream, err) < 0)
+        return -1;
+    return follow_run(stream, &f, err);
 }
 
 int upload_wait(struct upload *u, struct error *err)
 {
     _cleanup_client_ struct client *client = NULL;
-    struct progress progress;
-    uint64_t total = 0, done = 0;
-    int rc = 0;
+    struct waiting w = {.upload = u};
     if (client_new(u->server, u->tenant, &client, err) < 0)
         return -1;
+    w.client = client;
+    w.files = calloc(u->count + 1, sizeof *w.files);
+    if (!w.files)
+        return error_set(err, ERR_NO_MEMORY, "Out of memory");
     for (size_t i = 0; i < u->count; i++)
-        total += has_id(&u->files[i]);
-    progress_start(&progress, "Processing", total, 0, u->quiet);
-    for (size_t i = 0; i < u->count && rc == 0 && !upload_interrupted(); i++)
         if (has_id(&u->files[i]))
-            rc = wait_for(u, client, &u->files[i], &progress, done++, err);
-    progress_end(&progress);
+            w.files[w.count++] = &u->files[i];
+    qsort(w.files, w.count, sizeof *w.files, by_id);
+    progress_start(&w.progress, "Processing", w.count, 0, u->quiet);
+    int rc = w.count ? follow_all(&w, err) : 0;
+    progress_end(&w.progress);
+    free(w.files);
     return rc;
 }

@@ -13,6 +13,7 @@
 #include "base/js.h"
 #include "cli/client.h"
 #include "cli/progress.h"
+#include "media/video/kind.h"
 
 enum { BACK_OFF_FIRST_MS = 200, BACK_OFF_MOST_MS = 5000, ASKED_MOST_MS = 30000, NAP_MS = 50, JOBS_MAX = 64 };
 
@@ -105,12 +106,21 @@ static int try_resume(struct worker *w, struct upload_file *file, const struct s
 
 static int accept_answer(struct upload_file *file, const json_t *answer, struct error *err)
 {
-    const char *id = js_str(answer, "imageId", NULL);
+    const char *id = js_str(answer, "imageId", js_str(answer, "videoId", NULL));
     if (!id || strlen(id) >= sizeof file->id)
-        return error_set(err, ERR_INTERNAL, "The server's answer names no image");
+        return error_set(err, ERR_INTERNAL, "The server's answer names no item");
     snprintf(file->id, sizeof file->id, "%s", id);
     file->outcome = js_bool(answer, "duplicate", false) ? UPLOAD_DUPLICATE : UPLOAD_NEW;
     return 0;
+}
+
+// By its first bytes, as the server sees it.
+static bool is_video(int fd)
+{
+    uint8_t head[VIDEO_KIND_BYTES];
+    const struct video_kind *kind;
+    ssize_t got = pread(fd, head, sizeof head, 0);
+    return got > 0 && video_kind_find(head, (size_t)got, &kind, NULL) == 0;
 }
 
 static int try_once(struct worker *w, struct upload_file *file, int fd, struct error *err)
@@ -125,7 +135,7 @@ static int try_once(struct worker *w, struct upload_file *file, int fd, struct e
     int there = try_resume(w, file, &st, err);
     if (there)
         return there == 1 ? 0 : -1;
-    buf_puts(&path, "/api/v1/images/upload");
+    buf_puts(&path, is_video(fd) ? "/api/v1/videos/upload" : "/api/v1/images/upload");
     client_query(&path, "fileName", file->name);
     buf_puts(&path, w->upload->query);
     if (path.failed)

@@ -49,6 +49,7 @@ struct upload {
     unsigned jobs;
     unsigned retries;
     bool quiet;
+    int64_t since; // the newest change before the upload, for upload_wait; -1: not known
     struct upload_file *files;
     size_t count;
     uint64_t bytes; // of all files

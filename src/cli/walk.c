@@ -9,9 +9,11 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-bool walk_is_image_name(const char *name)
+bool walk_is_media_name(const char *name)
 {
-    static const char *const known[] = {"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "avif", "heic", "heif"};
+    static const char *const known[] = {"jpg",  "jpeg", "jpe", "jfif", "png", "gif", "webp", "avif",
+                                        "heic", "heif", "mp4", "m4v",  "mov", "3gp", "webm", "mkv",
+                                        "avi",  "ts",   "mts", "m2ts", "mpg", "mpeg"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && i < ARRAY_LEN(known); i++)
         if (strcasecmp(dot + 1, known[i]) == 0)
@@ -82,7 +84,7 @@ static int visit_file(struct folder *f, FTSENT *entry, struct error *err)
         return add_problem(f->walk, entry->fts_path, errno, err);
     if (S_ISDIR(st.st_mode))
         return 0; // a link to a folder
-    if (!S_ISREG(st.st_mode) || !walk_is_image_name(entry->fts_name)) {
+    if (!S_ISREG(st.st_mode) || !walk_is_media_name(entry->fts_name)) {
         f->walk->no_image++;
         return 0;
     }

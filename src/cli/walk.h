@@ -35,6 +35,6 @@ struct walk {
 int walk_add(struct walk *w, const char *path, struct error *err);
 void walk_free(struct walk *w);
 
-bool walk_is_image_name(const char *name); // .jpg .png … in any case
+bool walk_is_media_name(const char *name); // .jpg .png .mp4 … in any case
 
 #endif

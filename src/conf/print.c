@@ -120,9 +120,13 @@ void conf_print_markdown(FILE *out)
     }
 }
 
-// Prints a text without the password that a URL may carry ("scheme://user:password@host").
+// Prints a text without the password that it may carry ("scheme://user:password@host", "password=…").
 static void print_text(FILE *out, const char *text)
 {
+    if (strcasestr(text, "password=")) {
+        fputs("\"***\"", out);
+        return;
+    }
     const char *authority = strstr(text, "://");
     const char *from = authority ? authority + 3 : text;
     const char *colon = authority ? strpbrk(from, ":@/") : NULL;
@@ -148,6 +152,16 @@ static void print_properties(FILE *out, const struct option *o, const char *line
     }
 }
 
+static bool is_secret(const struct option *o)
+{
+    static const char *const ends[] = {"_key", "_token"};
+    size_t len = strlen(o->name);
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (len > strlen(ends[i]) && strcmp(o->name + len - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    return false;
+}
+
 void conf_print_effective(const struct conf *c, FILE *out)
 {
     char number[OPTION_NUMBER_TEXT];
@@ -164,7 +178,7 @@ void conf_print_effective(const struct conf *c, FILE *out)
         }
         fprintf(out, "%s = ", o->name);
         if (o->kind == OPT_STRING || o->kind == OPT_CHOICE)
-            print_text(out, *(char *const *)field);
+            print_text(out, is_secret(o) && **(char *const *)field ? "***" : *(char *const *)field);
         else
             fputs(conf_number_text(o, o->kind == OPT_BOOL ? *(const bool *)field : *(const int64_t *)field, number),
                   out);

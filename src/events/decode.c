@@ -448,6 +448,8 @@ static void read_completed(struct reader *r, struct event *ev)
     else
         out->total_ms = get_seconds(r, r->body, NAMES("processingTime"));
     out->searchable_ms = get_time(r, r->body, NAMES("searchableAfter", "completedAt"));
+    out->duplicate_of = get_text(r, r->body, NAMES("duplicateOf"));
+    out->duplicate_score = get_number(r, r->body, NAMES("duplicateScore"), -1, 1);
     if (!ev->timestamp_ms)
         ev->timestamp_ms = out->searchable_ms;
     if (!out->searchable_ms)
@@ -480,6 +482,8 @@ static void read_failed(struct reader *r, struct event *ev)
     out->step = get_text(r, r->body, NAMES("step"));
     out->model = get_text(r, r->body, NAMES("modelName", "model"));
     out->failed_ms = get_time(r, r->body, NAMES("failedAt"));
+    out->duplicate_of = get_text(r, r->body, NAMES("duplicateOf"));
+    out->duplicate_score = get_number(r, r->body, NAMES("duplicateScore"), -1, 1);
     if (!out->attempt)
         out->attempt = ev->attempt;
     if (!ev->timestamp_ms)

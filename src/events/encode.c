@@ -251,6 +251,15 @@ static void put_indexing_top(struct encoder *e)
     put_priority(e, e->ev->indexing.priority);
 }
 
+// What an item is a near-duplicate of.
+static void put_duplicate(struct encoder *e, const char *of, double score)
+{
+    if (!of)
+        return;
+    writer_text(&e->w, "duplicateOf", of);
+    writer_real(&e->w, "duplicateScore", score);
+}
+
 // ---- processing.completed ----
 
 static void put_steps(struct encoder *e, const struct event_completed *done)
@@ -296,6 +305,7 @@ static void put_completed_flat(struct encoder *e, const struct event_completed *
     writer_object_end(&e->w);
     writer_time(&e->w, "completedAt", done->searchable_ms ? done->searchable_ms : e->ev->timestamp_ms);
     put_steps(e, done);
+    put_duplicate(e, done->duplicate_of, done->duplicate_score);
 }
 
 static void put_completed(struct encoder *e)
@@ -309,6 +319,7 @@ static void put_completed(struct encoder *e)
     put_steps(e, done);
     writer_int(&e->w, "totalProcessingTime", done->total_ms);
     writer_time(&e->w, "searchableAfter", done->searchable_ms);
+    put_duplicate(e, done->duplicate_of, done->duplicate_score);
 }
 
 // ---- processing.failed: the same members in both forms ----
@@ -328,6 +339,7 @@ static void put_failed(struct encoder *e)
     writer_bool(&e->w, "final", failed->final);
     writer_text(&e->w, "step", failed->step);
     writer_text(&e->w, "modelName", failed->model);
+    put_duplicate(e, failed->duplicate_of, failed->duplicate_score);
 }
 
 // ---- image.maintenance.requested ----

@@ -89,17 +89,21 @@ struct event_completed {
     size_t step_count;
     int64_t total_ms;
     int64_t searchable_ms;
+    const char *duplicate_of; // the item that it is a near-duplicate of; NULL: none (ours)
+    double duplicate_score;
 };
 
 struct event_failed {
     const char *code;
     const char *message;
     bool retryable;
-    int attempt;       // attemptNumber
-    bool final;        // data.final: no further attempt follows (ours; defaults to !retryable)
-    const char *step;  // data.step: the step that failed; NULL when not said
-    const char *model; // NULL: none
-    const char *trace; // error.stackTrace: where it failed; NULL when not said
+    int attempt;              // attemptNumber
+    bool final;               // data.final: no further attempt follows (ours; defaults to !retryable)
+    const char *step;         // data.step: the step that failed; NULL when not said
+    const char *model;        // NULL: none
+    const char *trace;        // error.stackTrace: where it failed; NULL when not said
+    const char *duplicate_of; // the item that it was rejected for (ours); NULL: it was not
+    double duplicate_score;
     int64_t failed_ms;
 };
 

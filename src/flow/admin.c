@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/js.h"
+#include "flow/near.h"
+#include "flow/rebuild.h"
 
 struct ledger_call {
     struct flow *flow;
@@ -38,6 +40,7 @@ struct tenants_call {
     const char *name;
     struct arena *arena;
     struct meta_tenant *rows;
+    const char **policies; // their own; NULL: none
     size_t count;
 };
 
@@ -56,7 +59,13 @@ int admin_tenant_add(struct flow *f, const char *name, struct error *err)
 static int tenant_list_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct tenants_call *call = arg;
-    return call->flow->meta.ops->tenant_list(tx, call->arena, &call->rows, &call->count, err);
+    if (call->flow->meta.ops->tenant_list(tx, call->arena, &call->rows, &call->count, err) < 0)
+        return -1;
+    call->policies = arena_alloc(call->arena, (call->count + 1) * sizeof *call->policies);
+    for (size_t i = 0; i < call->count; i++)
+        if (near_policy_own_tx(call->flow, tx, call->arena, call->rows[i].name, &call->policies[i], err) < 0)
+            return -1;
+    return 0;
 }
 
 int admin_tenants(struct flow *f, json_t **out, struct error *err)
@@ -69,6 +78,7 @@ int admin_tenants(struct flow *f, json_t **out, struct error *err)
     for (size_t i = 0; i < call.count; i++) {
         json_t *tenant = json_pack("{s:s}", "name", call.rows[i].name);
         js_set_time(tenant, "createdAt", call.rows[i].created_ms);
+        js_set_str(tenant, "duplicatePolicy", call.policies[i]);
         json_array_append_new(list, tenant);
     }
     *out = json_pack("{s:o}", "tenants", list);
@@ -85,11 +95,21 @@ int admin_models(struct flow *f, const char *tenant, json_t **out, struct error 
         const struct extractor_model *m = f->models[i].model;
         json_t *one = json_pack("{s:s,s:s,s:I,s:b}", "name", m->name, "version", m->version, "dimension",
                                 (json_int_t)m->dimension, "default", &f->models[i] == otherwise);
+        json_object_set_new(one, "pictures", json_boolean(!m->only_texts));
+        json_object_set_new(one, "texts", json_boolean(m->texts));
+        json_object_set_new(one, "labels", json_boolean(m->labels));
+        if (near_score(f, &f->models[i]) > 0)
+            json_object_set_new(one, "duplicateScore", json_real(near_score(f, &f->models[i])));
         js_set_str(one, "precision", m->precision);
         js_set_str(one, "licence", m->licence);
         js_set_str(one, "source", m->source);
         json_array_append_new(list, one);
     }
-    *out = json_pack("{s:o}", "models", list);
+    json_t *rebuilds;
+    if (rebuild_list(f, tenant, &rebuilds, err) < 0) {
+        json_decref(list);
+        return -1;
+    }
+    *out = json_pack("{s:o,s:o}", "models", list, "rebuilds", rebuilds);
     return 0;
 }

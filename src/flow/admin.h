@@ -21,7 +21,8 @@ int admin_ledger(struct flow *f, const char *tenant, struct meta_ledger *out, st
 bool admin_ledger_closes(const struct meta_ledger *l);
 int admin_tenant_add(struct flow *f, const char *name, struct error *err);
 int admin_tenants(struct flow *f, json_t **out, struct error *err);
-int admin_models(struct flow *f, const char *tenant, json_t **out, struct error *err); // `default` is the tenant's
+// `default` is the tenant's; with the rebuilds of the tenant and everybody, or of all (rebuild_list).
+int admin_models(struct flow *f, const char *tenant, json_t **out, struct error *err);
 
 // --- Topics
 

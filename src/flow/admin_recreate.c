@@ -1,102 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
 // A topic made anew, and everything that was on its way put back (G2).
 //
-// What stood on the topic is gone, but every item has its row. An item that is neither completed nor failed gets its
-// upload event once more, under its own id, and the inbox decides what is done again:
-//   - the steps before the topic, whose next events were lost with it, are forgotten, so that they run again. Ids of
-//     next events are derived, so they publish what they published before;
-//   - the step behind the topic is forgotten where it has not finished, so that attempts begin anew (a retry that stood
-//     on the topic is lost, and what has ended cannot begin again);
-//   - all others are left alone: what they did stays done, and is passed over as any redelivery is (G3).
-// So an item that was further than the topic is passed over at once, and one that stood on it goes through to the end.
+// What stood on the topic is gone, but every item has its row. An item that is neither completed nor failed begins its
+// way again (again.h), from the steps before the topic on: one that was further than the topic is passed over at once,
+// and one that stood on it goes through to the end.
 //
 // What is to be done is written down first, as a setting: cut off anywhere, the next process does it again.
 #include <string.h>
 
 #include "base/clock.h"
 #include "flow/admin_int.h"
-#include "flow/step.h"
+#include "flow/again.h"
 
-enum { PAGE = 100, STAGES = 4 };
+enum { PAGE = 100 };
 
 #define NOTE "topic.recreate"
-
-// How many stages of the data path publish, directly or not, what stands on the topic: their work is done again.
-static int stages_before(enum event_topic topic)
-{
-    switch (topic) {
-    case TOPIC_IMAGES_UPLOADED:
-        return 0;
-    case TOPIC_FEATURES_EXTRACTION:
-        return 1;
-    case TOPIC_VECTORS_INDEXING:
-        return 2;
-    case TOPIC_PROCESSING_COMPLETED:
-    case TOPIC_PROCESSING_FAILED: // of which step is not known: all of them
-        return 3;
-    default:
-        return -1; // carries no items
-    }
-}
 
 struct put_back {
     struct flow *flow;
     struct arena arena; // of the page
     enum event_topic topic;
+    int64_t untouched_ms; // only what was not touched since; 0: whatever it is
     const struct media *rows;
     size_t count;
 };
 
-// --- What the inbox is to forget of one item
-
-static int forget_stage(const struct put_back *call, struct meta_tx *tx, int stage, const char *event_id,
-                        struct error *err)
+static bool is_kind(const struct media *row, const char *kind)
 {
-    static const enum step_id steps_of[STAGES][2] = {{STEP_PREPARE, STEP_COUNT},
-                                                     {STEP_EXTRACT, STEP_COUNT},
-                                                     {STEP_INDEX, STEP_COUNT},
-                                                     {STEP_STATUS, STEP_THUMBNAIL}};
-    int before = stages_before(call->topic);
-    for (int i = 0; i < 2 && stage <= before && steps_of[stage][i] != STEP_COUNT; i++)
-        if (call->flow->meta.ops->inbox_forget(tx, steps[steps_of[stage][i]].group, event_id, stage < before, err) < 0)
-            return -1;
-    return 0;
-}
-
-static int forget(struct put_back *call, struct meta_tx *tx, const struct media *row, struct error *err)
-{
-    const char *models[FLOW_MODELS_MAX];
-    size_t count = media_models(&call->arena, row, models);
-    if (forget_stage(call, tx, 0, row->event_id, err) < 0)
-        return -1;
-    for (size_t i = 0; i < count; i++) {
-        const char *id = row->event_id;
-        static const enum event_topic topics[] = {TOPIC_FEATURES_EXTRACTION, TOPIC_VECTORS_INDEXING,
-                                                  TOPIC_PROCESSING_COMPLETED};
-        for (int stage = 1; stage < STAGES; stage++) {
-            id = event_next_id(&call->arena, row->tenant, id, topics[stage - 1], stage < 3 ? models[i] : "");
-            if (forget_stage(call, tx, stage, id, err) < 0)
-                return -1;
-        }
-    }
-    return 0;
+    return strcmp(row->kind, kind) == 0;
 }
 
 // --- Putting back, a page a transaction
 
+// Topics of uploads carry one kind each; frames go with their video's deletion.
+static bool is_meant(const struct put_back *call, const struct media *row)
+{
+    if ((call->topic == TOPIC_IMAGES_UPLOADED && !is_kind(row, "image")) ||
+        (call->topic == TOPIC_VIDEOS_UPLOADED && !is_kind(row, "video")) ||
+        (call->topic == TOPIC_IMAGES_MAINTENANCE && row->parent))
+        return false;
+    return !call->untouched_ms || row->updated_ms <= call->untouched_ms;
+}
+
+static int deletion(struct put_back *call, const struct media *row, struct emit **out, struct error *err)
+{
+    *out = arena_alloc(&call->arena, sizeof **out);
+    return item_delete_event(call->flow, &call->arena, row->tenant, row->id, *out, err);
+}
+
+static int put_one_back(struct put_back *call, struct meta_tx *tx, const struct media *row, struct error *err)
+{
+    struct emit *emit = NULL;
+    if (call->topic == TOPIC_IMAGES_MAINTENANCE
+            ? deletion(call, row, &emit, err) < 0
+            : again_events(call->flow, &call->arena, row, &emit, err) < 0 ||
+                  again_forget_tx(call->flow, tx, &call->arena, row, call->topic, err) < 0)
+        return -1;
+    for (; emit; emit = emit->next)
+        if (flow_publish_tx(call->flow, tx, emit, err) < 0)
+            return -1;
+    const struct media_patch touch = {0}; // so that it is left alone for as long again
+    struct error why = {0};
+    if (!call->untouched_ms || call->flow->meta.ops->media_update(tx, row->tenant, row->id, &touch, &why) == 0)
+        return 0;
+    return why.code == ERR_NOT_FOUND ? 0 : error_copy(err, &why);
+}
+
 static int put_back_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct put_back *call = arg;
-    for (size_t i = 0; i < call->count; i++) {
-        const struct media *row = &call->rows[i];
-        struct emit emit;
-        int rc = call->topic == TOPIC_IMAGES_MAINTENANCE
-                     ? item_delete_event(call->flow, &call->arena, row->tenant, row->id, &emit, err)
-                     : upload_event(call->flow, &call->arena, row, &emit, err);
-        if (rc < 0 || (call->topic != TOPIC_IMAGES_MAINTENANCE && forget(call, tx, row, err) < 0) ||
-            flow_publish_tx(call->flow, tx, &emit, err) < 0)
+    for (size_t i = 0; i < call->count; i++)
+        if (is_meant(call, &call->rows[i]) && put_one_back(call, tx, &call->rows[i], err) < 0)
             return -1;
-    }
     return 0;
 }
 
@@ -124,12 +99,18 @@ static int read_tenants(struct meta_tx *tx, void *arg, struct error *err)
 
 // All items of a tenant in one state; counts them only when `dry_run`.
 static int go_through(struct flow *f, const char *tenant, enum media_status status, enum event_topic topic,
-                      bool dry_run, uint64_t *items, struct error *err)
+                      int64_t untouched_ms, bool dry_run, uint64_t *items, struct error *err)
 {
     char before_id[ID_MAX] = "";
-    struct page page = {.flow = f, .query = {.tenant = tenant, .by_status = true, .status = status, .limit = PAGE}};
+    struct page page = {.flow = f,
+                        .query = {.tenant = tenant,
+                                  .by_status = true,
+                                  .status = status,
+                                  .frames = true,
+                                  .to_ms = untouched_ms ? untouched_ms + 1 : 0,
+                                  .limit = PAGE}};
     do {
-        struct put_back call = {.flow = f, .topic = topic};
+        struct put_back call = {.flow = f, .topic = topic, .untouched_ms = untouched_ms};
         page.arena = &call.arena;
         int rc = f->meta.ops->read(f->meta.state, read_page, &page, err);
         call.rows = page.rows;
@@ -141,7 +122,8 @@ static int go_through(struct flow *f, const char *tenant, enum media_status stat
             page.query.before_ms = last->uploaded_ms;
             memcpy(before_id, last->id, strlen(last->id) + 1);
             page.query.before_id = before_id;
-            *items += page.count;
+            for (size_t i = 0; i < page.count; i++)
+                *items += is_meant(&call, &page.rows[i]);
         }
         arena_free(&call.arena);
         if (rc < 0)
@@ -150,7 +132,8 @@ static int go_through(struct flow *f, const char *tenant, enum media_status stat
     return 0;
 }
 
-static int put_all_back(struct flow *f, enum event_topic topic, bool dry_run, uint64_t *items, struct error *err)
+int admin_put_back(struct flow *f, enum event_topic topic, int64_t untouched_ms, bool dry_run, uint64_t *items,
+                   struct error *err)
 {
     // In this order an item that moves on meanwhile is met once more, and never missed.
     static const enum media_status on_the_way[] = {MEDIA_UPLOADED, MEDIA_PROCESSING}, leaving[] = {MEDIA_DELETING};
@@ -159,13 +142,13 @@ static int put_all_back(struct flow *f, enum event_topic topic, bool dry_run, ui
     _cleanup_arena_ struct arena arena = {0};
     struct page page = {.flow = f, .arena = &arena};
     *items = 0;
-    if (!maintenance && stages_before(topic) < 0)
+    if (!maintenance && again_stages_before(topic) < 0)
         return 0;
     if (f->meta.ops->read(f->meta.state, read_tenants, &page, err) < 0)
         return -1;
     for (size_t i = 0; i < page.tenant_count; i++)
         for (size_t s = 0; s < (maintenance ? ARRAY_LEN(leaving) : ARRAY_LEN(on_the_way)); s++)
-            if (go_through(f, page.tenants[i].name, states[s], topic, dry_run, items, err) < 0)
+            if (go_through(f, page.tenants[i].name, states[s], topic, untouched_ms, dry_run, items, err) < 0)
                 return -1;
     return 0;
 }
@@ -230,7 +213,7 @@ static int finish(struct flow *f, const char *topic, uint64_t *items, struct err
     *items = 0;
     if (!f->meta.ops)
         return 0;
-    if (event_topic_parse(topic, &known) == 0 && put_all_back(f, known, false, items, err) < 0)
+    if (event_topic_parse(topic, &known) == 0 && admin_put_back(f, known, 0, false, items, err) < 0)
         return -1;
     return write_note(f, "", err);
 }
@@ -272,7 +255,7 @@ int admin_topic_recreate(struct flow *f, const char *topic, bool dry_run, json_t
     uint64_t items = 0;
     int64_t records = 0;
     bool ours = event_topic_parse(topic, &known) == 0;
-    if (ours && !f->meta.ops && (stages_before(known) >= 0 || known == TOPIC_IMAGES_MAINTENANCE))
+    if (ours && !f->meta.ops && (again_stages_before(known) >= 0 || known == TOPIC_IMAGES_MAINTENANCE))
         return error_set(err, ERR_UNAVAILABLE,
                          "What is on its way on %.100s stands in the records of the items: ask the server, or name its "
                          "data directory",
@@ -283,7 +266,7 @@ int admin_topic_recreate(struct flow *f, const char *topic, bool dry_run, json_t
     for (int32_t p = 0; p < info.config.partitions; p++)
         records += info.partitions[p].end - info.partitions[p].begin;
     int rc = !dry_run              ? recreate(f, topic, &info.config, &items, err)
-             : ours && f->meta.ops ? put_all_back(f, known, true, &items, err)
+             : ours && f->meta.ops ? admin_put_back(f, known, 0, true, &items, err)
                                    : 0;
     if (rc < 0)
         return -1;

@@ -34,8 +34,9 @@ static const char *below(const struct blob_mount *mount, const char *path)
     return path[len] == '/' ? path + len + 1 : NULL;
 }
 
-static bool find_mounted(const struct flow *f, const char *path, struct source *out)
+static bool find_mounted(const struct flow *f, struct arena *arena, const char *path, struct source *out)
 {
+    (void)arena;
     size_t longest = 0;
     for (size_t i = 0; i < f->mount_count; i++) {
         const char *key = below(&f->mounts[i], path);
@@ -48,20 +49,20 @@ static bool find_mounted(const struct flow *f, const char *path, struct source *
     return longest > 0;
 }
 
-static bool find_own(const struct flow *f, const char *path, struct source *out)
+static bool find_own(const struct flow *f, struct arena *arena, const char *path, struct source *out)
 {
-    const char *key = flow_path_key(path);
+    const char *key = flow_path_key(f, arena, path);
     if (key)
         *out = (struct source){&f->blob, key};
     return key != NULL;
 }
 
 // "tenant-NAME/…" below "/storage/" is NAME's, wherever that is, and in our own store everything is somebody's (G7).
-static int check_owner(const struct flow *f, const struct event *event, const char *path, const struct source *from,
-                       struct error *err)
+static int check_owner(const struct flow *f, struct arena *arena, const struct event *event, const char *path,
+                       const struct source *from, struct error *err)
 {
     static const char first[] = "tenant-";
-    const char *key = flow_path_key(path);
+    const char *key = flow_path_key(f, arena, path);
     if (from->blob == &f->blob)
         key = from->key;
     else if (!key || strncmp(key, first, sizeof first - 1) != 0)
@@ -73,15 +74,17 @@ static int check_owner(const struct flow *f, const struct event *event, const ch
     return error_set(err, ERR_NOT_FOUND, "\"%.128s\" is no file of tenant %.64s", path, event->tenant);
 }
 
-static int find_source(const struct flow *f, const struct event *event, struct source *out, struct error *err)
+static int find_source(const struct flow *f, struct arena *arena, const struct event *event, struct source *out,
+                       struct error *err)
 {
     const struct event_image_uploaded *up = &event->image_uploaded;
     const char *const paths[] = {up->path, up->provided};
-    static bool (*const ways[])(const struct flow *, const char *, struct source *) = {find_mounted, find_own};
+    static bool (*const ways[])(const struct flow *, struct arena *, const char *, struct source *) = {find_mounted,
+                                                                                                       find_own};
     for (size_t w = 0; w < ARRAY_LEN(ways); w++)
         for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-            if (paths[i] && ways[w](f, paths[i], out))
-                return check_owner(f, event, paths[i], out, err);
+            if (paths[i] && ways[w](f, arena, paths[i], out))
+                return check_owner(f, arena, event, paths[i], out, err);
     return error_set(err, ERR_NOT_FOUND, "\"%.160s\" leads into no folder that storage.mounts names", up->path);
 }
 
@@ -112,14 +115,15 @@ static int open_source(const struct flow *f, const struct source *from, struct b
     return error_copy(err, &why);
 }
 
-static int copy(struct flow *f, const struct event *event, struct upload **out, struct error *err)
+static int copy(struct flow *f, struct arena *arena, const struct event *event, struct upload **out, struct error *err)
 {
     struct source from;
     struct blob_reader *reader;
     struct upload *u = NULL;
-    if (find_source(f, event, &from, err) < 0 || open_source(f, &from, &reader, err) < 0)
+    if (find_source(f, arena, event, &from, err) < 0 || open_source(f, &from, &reader, err) < 0)
         return -1;
-    int rc = upload_begin_adopted(f, from.blob->ops->reader_size(reader), &u, err);
+    bool video = event->topic == TOPIC_VIDEOS_UPLOADED;
+    int rc = upload_begin_adopted(f, video, from.blob->ops->reader_size(reader), &u, err);
     if (rc == 0)
         rc = feed(u, &from, reader, err);
     from.blob->ops->reader_close(reader);
@@ -155,7 +159,7 @@ int item_adopt(struct flow *f, struct job *job, struct media *out, bool *gone, s
         *gone = true;
         return 0;
     }
-    if (copy(f, &job->event, &u, err) < 0 || upload_adopt(u, &job->event, &job->arena, out, gone, err) < 0)
+    if (copy(f, &job->arena, &job->event, &u, err) < 0 || upload_adopt(u, &job->event, &job->arena, out, gone, err) < 0)
         return -1;
     job->media_known = !*gone;
     if (!*gone)

@@ -2,13 +2,15 @@
 // Step extract: feature.extraction.requested → the model's vector → vector.indexing.requested.
 //
 // Pictures come from the pixel cache that prepare filled, or are decoded again from the original. Those of one model
-// go through the extractor together.
+// go through the extractor together. What a model with labels sees travels with the vector, as `autoTags` of its
+// metadata.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "flow/step.h"
+#include "flow/words.h"
 
 struct extraction {
     const struct flow_model *model;
@@ -29,7 +31,7 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
     struct extraction *x = arena_alloc(&job->arena, sizeof *x);
     job->state = x;
     const struct event_extraction *want = &job->event.extraction;
-    if (flow_model(f, want->model, &x->model, err) < 0)
+    if (flow_picture_model(f, want->model, &x->model, err) < 0)
         return -1;
     if (want->dimension && (size_t)want->dimension != x->model->model->dimension)
         return error_set(err, ERR_EVENT_INVALID, "Model %s gives %zu dimensions, the event expects %d",
@@ -52,7 +54,8 @@ static int check_vector(const struct flow_model *model, const float *vector, str
     return 0;
 }
 
-static int emit_vector(struct flow *f, struct job *job, const float *vector, double took_ms, struct error *err)
+static int emit_vector(struct flow *f, struct job *job, const float *vector, const struct extractor_labels *labels,
+                       double took_ms, struct error *err)
 {
     const struct extraction *x = job->state;
     struct event next;
@@ -64,6 +67,8 @@ static int emit_vector(struct flow *f, struct job *job, const float *vector, dou
     json_t *image =
         job_hold(job, json_pack("{s:i,s:i,s:s,s:I}", "width", x->media.width, "height", x->media.height, "format",
                                 x->media.format ? x->media.format : "", "sizeBytes", (json_int_t)x->media.size));
+    if (labels)
+        json_object_set_new(image, "autoTags", labels_json(labels));
     next.indexing = (struct event_indexing){.model = x->model->model->name,
                                             .version = x->model->model->version,
                                             .vector = kept,
@@ -75,6 +80,22 @@ static int emit_vector(struct flow *f, struct job *job, const float *vector, dou
     return job_emit(f, job, &next, err);
 }
 
+struct extracted {
+    float *vectors;
+    struct extractor_labels *labels; // NULL: the model has none
+};
+
+static int run_model(const struct flow_model *m, const struct pixels *pictures, size_t count, struct extracted *out,
+                     struct error *err)
+{
+    const struct extractor *x = m->extractor;
+    out->vectors = calloc(count * m->model->dimension, sizeof *out->vectors);
+    out->labels = m->model->labels ? calloc(count, sizeof *out->labels) : NULL;
+    if (!out->vectors || (m->model->labels && !out->labels))
+        return error_set(err, ERR_NO_MEMORY, "No memory for %zu vectors", count);
+    return x->ops->extract(x->state, m->model, pictures, count, out->vectors, out->labels, err);
+}
+
 // Extracts jobs[0 … count), all ready and of one model. When that fails, each is tried by itself, so that nobody spends
 // an attempt on another's picture.
 static void extract_together(struct flow *f, struct job *const *jobs, size_t count)
@@ -84,25 +105,22 @@ static void extract_together(struct flow *f, struct job *const *jobs, size_t cou
     for (size_t i = 0; i < count; i++)
         pictures[i] = ((struct extraction *)jobs[i]->state)->pixels;
     struct error why = {0};
-    _cleanup_free_ float *vectors = calloc(count * model->model->dimension, sizeof *vectors);
-    if (!vectors)
-        error_set(&why, ERR_NO_MEMORY, "No memory for %zu vectors", count);
+    struct extracted made = {NULL, NULL};
     int64_t start = clock_mono_us();
-    int rc = vectors
-                 ? model->extractor->ops->extract(model->extractor->state, model->model, pictures, count, vectors, &why)
-                 : -1;
-    if (rc < 0 && count > 1 && !why.outage) {
-        for (size_t i = 0; i < count; i++)
-            extract_together(f, jobs + i, 1);
-        return;
-    }
+    int rc = run_model(model, pictures, count, &made, &why);
     double took_ms = (double)(clock_mono_us() - start) / 1000 / (double)count;
+    bool apart = rc < 0 && count > 1 && !why.outage;
     for (size_t i = 0; i < count; i++) {
-        if (rc < 0)
+        if (apart)
+            extract_together(f, jobs + i, 1);
+        else if (rc < 0)
             jobs[i]->error = why;
         else
-            emit_vector(f, jobs[i], vectors + i * model->model->dimension, took_ms, &jobs[i]->error);
+            emit_vector(f, jobs[i], made.vectors + i * model->model->dimension, made.labels ? &made.labels[i] : NULL,
+                        took_ms, &jobs[i]->error);
     }
+    free(made.vectors);
+    free(made.labels);
 }
 
 void step_extract_work(struct flow *f, struct job *const *jobs, size_t count)

@@ -5,6 +5,7 @@
 #include "flow/lag.h"
 #include "flow/pixel_cache.h"
 #include "flow/relay.h"
+#include "flow/words.h"
 
 struct elog_topic_config flow_topic_config(const struct flow *f, enum event_topic topic)
 {
@@ -38,6 +39,7 @@ int flow_open(struct flow *f, struct error *err)
         return error_copy(err, &why);
     f->cache = pixel_cache_new(f->settings.pixel_cache);
     f->lags = lag_history_new();
+    words_open(f);
     return 0;
 }
 
@@ -50,6 +52,8 @@ void flow_close(struct flow *f)
 {
     pixel_cache_free(f->cache);
     lag_history_free(f->lags);
+    words_close(f->words);
+    f->words = NULL;
     f->cache = NULL;
     f->lags = NULL;
 }

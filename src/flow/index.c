@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Step index: vector.indexing.requested → upsert into the collection of tenant and model → processing.completed, once
-// the vectors of all the item's models are in.
+// the vectors of all the item's models are in. While a model takes another's place (rebuild.h), what is indexed under
+// the one is asked for under the other.
+//
+// Labels that come with the vector (extract.c) become the item's automatic tags, and its place among words (words.c),
+// in a collection beside.
+//
+// What looks like the item is looked for when its vector is in, and recorded with all else (near.h).
 //
 // The vector is durable before the transaction that says so (G4): work flushes what it upserted. An item that is gone
 // gets its vector removed instead, also when it went away between work and apply (STEP_AGAIN): no orphan stays (G9).
@@ -9,12 +15,20 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/near.h"
+#include "flow/rebuild.h"
 #include "flow/step.h"
+#include "flow/words.h"
 
 struct indexing {
     struct media media;
     bool gone;
     const char *collection;
+    const char *words; // the collection of places among words
+    struct extractor_labels labels;
+    const char *auto_tags; // JSON; NULL: none
+    const struct flow_model *model;
+    struct near_found near;
 };
 
 const char *step_index_shown(const struct job *job, const char **model)
@@ -23,8 +37,25 @@ const char *step_index_shown(const struct job *job, const char **model)
     return "vector_indexing";
 }
 
+// "autoTags": ["tabby", …] and "autoTagScores": {"tabby": 0.8, …}, so that either can be asked for.
+static void add_auto_tags(json_t *payload, const char *text)
+{
+    _cleanup_json_ json_t *tags = text ? js_parse(text, strlen(text), NULL) : NULL;
+    if (!json_array_size(tags))
+        return;
+    json_t *names = json_array(), *scores = json_object(), *tag;
+    size_t i;
+    json_array_foreach(tags, i, tag)
+    {
+        json_array_append(names, json_object_get(tag, "name"));
+        json_object_set(scores, js_str(tag, "name", ""), json_object_get(tag, "score"));
+    }
+    json_object_set_new(payload, "autoTags", names);
+    json_object_set_new(payload, "autoTagScores", scores);
+}
+
 // What filters see of an item: the client's members, and ours beside them.
-static json_t *make_payload(const struct media *m)
+static json_t *make_payload(const struct media *m, const char *auto_tags)
 {
     json_t *payload = js_parse(m->metadata, strlen(m->metadata), NULL);
     if (!json_is_object(payload)) {
@@ -35,6 +66,7 @@ static json_t *make_payload(const struct media *m)
     if (json_array_size(tags))
         json_object_set(payload, "tags", tags);
     json_decref(tags);
+    add_auto_tags(payload, auto_tags ? auto_tags : m->auto_tags);
     js_set_str(payload, "fileName", m->file_name);
     js_set_str(payload, "contentType", m->content_type);
     js_set_str(payload, "format", m->format);
@@ -43,7 +75,22 @@ static json_t *make_payload(const struct media *m)
     json_object_set_new(payload, "width", json_integer(m->width));
     json_object_set_new(payload, "height", json_integer(m->height));
     json_object_set_new(payload, "sizeBytes", json_integer((json_int_t)m->size));
+    js_set_str(payload, "kind", m->kind);
+    if (m->parent) {
+        js_set_str(payload, "videoId", m->parent);
+        json_object_set_new(payload, "time", json_real((double)m->time_ms / 1000));
+    }
     return payload;
+}
+
+static void read_labels(struct flow *f, struct job *job, const char *slug, struct indexing *x)
+{
+    labels_read(js_arr(job->event.indexing.metadata, "autoTags"), &x->labels);
+    _cleanup_json_ json_t *shown = labels_shown(&x->labels);
+    _cleanup_free_ char *text = shown ? js_dumps(shown) : NULL;
+    x->auto_tags = arena_strdup(&job->arena, text);
+    if (f->words && x->labels.count)
+        x->words = flow_collection(&job->arena, slug, words_model(f->words)->model->name);
 }
 
 static int get_ready(struct flow *f, struct job *job, struct error *err)
@@ -58,7 +105,9 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
     if (in->dimension != model->model->dimension)
         return error_set(err, ERR_EVENT_INVALID, "Model %s has %zu dimensions, the vector has %zu", model->model->name,
                          model->model->dimension, in->dimension);
+    x->model = model;
     x->collection = job->collection = flow_collection(&job->arena, tenant.slug, model->model->name);
+    read_labels(f, job, tenant.slug, x);
     job->state = x;
     return 0;
 }
@@ -70,7 +119,8 @@ static int upsert_together(struct flow *f, struct job *const *jobs, size_t count
     json_t *payloads[64];
     const struct indexing *first = jobs[0]->state;
     for (size_t i = 0; i < count; i++) {
-        payloads[i] = make_payload(&((struct indexing *)jobs[i]->state)->media);
+        const struct indexing *x = jobs[i]->state;
+        payloads[i] = make_payload(&x->media, x->auto_tags);
         points[i] = (struct index_point){
             .id = jobs[i]->event.media_id, .vector = jobs[i]->event.indexing.vector, .payload = payloads[i]};
     }
@@ -80,6 +130,48 @@ static int upsert_together(struct flow *f, struct job *const *jobs, size_t count
     for (size_t i = 0; i < count; i++)
         json_decref(payloads[i]);
     return rc;
+}
+
+static int upsert_words(struct flow *f, struct job *job, struct error *err)
+{
+    const struct indexing *x = job->state;
+    size_t dimension = words_model(f->words)->model->dimension;
+    float *vector = arena_alloc(&job->arena, dimension * sizeof *vector);
+    if (words_of_labels(f, x->labels.at, x->labels.count, vector, err) < 0)
+        return -1;
+    _cleanup_json_ json_t *payload = make_payload(&x->media, x->auto_tags);
+    const struct index_point point = {.id = job->event.media_id, .vector = vector, .payload = payload};
+    if (f->index.ops->ensure(f->index.state, x->words, dimension, err) < 0)
+        return -1;
+    return f->index.ops->upsert(f->index.state, x->words, &point, 1, err);
+}
+
+// The places among words of jobs that are of one tenant.
+static void place_among_words(struct flow *f, struct job *const *jobs, size_t count)
+{
+    struct error why = {0};
+    const char *collection = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct indexing *x = jobs[i]->state;
+        if (!x->words || jobs[i]->error.code)
+            continue;
+        collection = x->words;
+        upsert_words(f, jobs[i], &jobs[i]->error);
+    }
+    if (!collection || f->index.ops->flush(f->index.state, collection, &why) == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (((struct indexing *)jobs[i]->state)->words && !jobs[i]->error.code)
+            jobs[i]->error = why;
+}
+
+static void look_for_near(struct flow *f, struct job *const *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct indexing *x = jobs[i]->state;
+        if (!jobs[i]->error.code)
+            near_look(f, jobs[i], &x->media, x->model, x->collection, &x->near, &jobs[i]->error);
+    }
 }
 
 // One bad vector must not take its neighbours along: a batch that is refused is tried one by one.
@@ -97,6 +189,8 @@ static void upsert_group(struct flow *f, struct job *const *jobs, size_t count)
     if (f->index.ops->flush(f->index.state, collection, &why) < 0)
         for (size_t i = 0; i < count; i++)
             jobs[i]->error = why;
+    look_for_near(f, jobs, count);
+    place_among_words(f, jobs, count);
 }
 
 void step_index_work(struct flow *f, struct job *const *jobs, size_t count)
@@ -108,7 +202,7 @@ void step_index_work(struct flow *f, struct job *const *jobs, size_t count)
         if (get_ready(f, job, &job->error) < 0)
             continue;
         if (((struct indexing *)job->state)->gone)
-            job_remove_vectors(f, job, job->event.indexing.model, &job->error);
+            job_remove_vectors(f, job, NULL, &job->error); // the one among words, too
         else
             ready[left++] = job;
     }
@@ -125,14 +219,6 @@ void step_index_work(struct flow *f, struct job *const *jobs, size_t count)
         upsert_group(f, group, grouped);
         left = kept;
     }
-}
-
-static bool is_indexed(const struct media_step *done, size_t count, const char *model)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(done[i].step, "vector_indexing") == 0 && strcmp(done[i].model, model) == 0)
-            return strcmp(done[i].status, "completed") == 0;
-    return false;
 }
 
 static int emit_completed(struct flow *f, struct job *job, const struct media *media, const struct media_step *rows,
@@ -153,30 +239,114 @@ static int emit_completed(struct flow *f, struct job *job, const struct media *m
                                               .steps = shown,
                                               .step_count = n,
                                               .total_ms = now - media->uploaded_ms,
-                                              .searchable_ms = now};
-    job->emits = NULL; // apply may run again
+                                              .searchable_ms = now,
+                                              .duplicate_of = media->alike_id,
+                                              .duplicate_score = media->alike_score};
     return job_emit(f, job, &next, err);
+}
+
+// --- The models that an item is to be under
+
+struct wanted {
+    struct media media;
+    const struct media_step *rows;
+    size_t row_count;
+    const char *models[FLOW_MODELS_MAX]; // all of which are in before it is completed
+    size_t count;
+};
+
+static const struct media_step *row_of(const struct wanted *w, const char *step, const char *model)
+{
+    for (size_t i = 0; i < w->row_count; i++)
+        if (strcmp(w->rows[i].step, step) == 0 && strcmp(w->rows[i].model, model) == 0)
+            return &w->rows[i];
+    return NULL;
+}
+
+static void want(struct wanted *w, const char *model)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->models[i], model) == 0)
+            return;
+    if (w->count < FLOW_MODELS_MAX)
+        w->models[w->count++] = model;
+}
+
+// Asks for the vector that follows the one of this event. Its id is derived: asked for twice, it is made once.
+static int ask_follower(struct flow *f, struct meta_tx *tx, struct job *job, const struct wanted *w,
+                        const struct flow_model *model, struct error *err)
+{
+    struct event next;
+    const char *name = model->model->name;
+    const struct media_step *row = row_of(w, "vector_indexing", name);
+    if (row && strcmp(row->status, MEDIA_STEP_REQUESTED) != 0)
+        return 0;
+    job_next_event(job, TOPIC_FEATURES_EXTRACTION, name, &next);
+    extraction_ask(f, &job->arena, &w->media, model, job->priority, 0, &next);
+    if (job_emit(f, job, &next, err) < 0)
+        return -1;
+    return row ? 0 : media_request(f, tx, &w->media, name, err);
+}
+
+// A rebuild may want more models of this item than it was uploaded for.
+static int add_followers(struct flow *f, struct meta_tx *tx, struct job *job, struct wanted *w, struct error *err)
+{
+    const char *of = job->event.indexing.model;
+    want(w, of);
+    for (size_t i = 0; i < w->count; i++) {
+        const char *next;
+        const struct flow_model *model;
+        bool gates;
+        if (rebuild_follower(f, tx, &job->arena, &w->media, w->models[i], &next, &gates, err) < 0)
+            return -1;
+        if (!next || flow_model(f, next, &model, NULL) < 0)
+            continue;
+        if (strcmp(w->models[i], of) == 0 && ask_follower(f, tx, job, w, model, err) < 0)
+            return -1;
+        if (gates)
+            want(w, next);
+    }
+    return 0;
+}
+
+static bool all_indexed(const struct wanted *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct media_step *row = row_of(w, "vector_indexing", w->models[i]);
+        if (!row || strcmp(row->status, "completed") != 0)
+            return false;
+    }
+    return true;
 }
 
 int step_index_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
     struct indexing *x = job->state;
-    struct media media = {0};
+    struct wanted w = {.count = 0};
+    struct media_step *rows;
     bool gone;
-    if (job_media_tx(f, tx, job, &media, &gone, err) < 0)
+    job->emits = NULL; // apply may run again
+    if (job_media_tx(f, tx, job, &w.media, &gone, err) < 0)
         return STEP_FAILED;
     if (gone != x->gone)
         return STEP_AGAIN;
     if (gone)
         return STEP_OK;
-    struct media_step *rows;
-    size_t count;
-    if (f->meta.ops->step_list(tx, &job->arena, media.tenant, media.id, &rows, &count, err) < 0)
+    enum near_outcome outcome;
+    if (near_record_tx(f, tx, job, &w.media, &x->near, &outcome, err) < 0)
         return STEP_FAILED;
-    const char *models[FLOW_MODELS_MAX];
-    size_t wanted = media_models(&job->arena, &media, models);
-    for (size_t i = 0; i < wanted; i++)
-        if (!is_indexed(rows, count, models[i]))
-            return STEP_OK; // others are on their way
-    return emit_completed(f, job, &media, rows, count, err);
+    if (outcome == NEAR_OUT)
+        return STEP_OK;
+    const struct media_patch patch = {.auto_tags = x->auto_tags};
+    if (x->auto_tags && f->meta.ops->media_update(tx, w.media.tenant, w.media.id, &patch, err) < 0)
+        return STEP_FAILED;
+    if (f->meta.ops->step_list(tx, &job->arena, w.media.tenant, w.media.id, &rows, &w.row_count, err) < 0)
+        return STEP_FAILED;
+    w.rows = rows;
+    w.count = media_models(&job->arena, &w.media, w.models);
+    if (add_followers(f, tx, job, &w, err) < 0)
+        return STEP_FAILED;
+    if (w.media.completed_ms || !all_indexed(&w)) // it was announced before, or others are on their way
+        return STEP_OK;
+    return emit_completed(f, job, &w.media, rows, w.row_count, err);
 }

@@ -21,11 +21,21 @@ static int not_found(const char *id, struct error *err)
     return error_set(err, ERR_NOT_FOUND, "There is no item %.64s", id);
 }
 
+int item_id(const char *text, const char *kind, char out[ID_MAX], struct error *err)
+{
+    static const char *const kinds[] = {"vid", "frm"};
+    const char *prefix = kind;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strncmp(text, kinds[i], 3) == 0 && text[3] == '_')
+            prefix = kinds[i];
+    if (id_parse(prefix, text, out) < 0)
+        return error_set(err, ERR_INVALID_ID, "\"%.64s\" is not an id: ids look like %s_019ab3c4-…", text, kind);
+    return 0;
+}
+
 static int canonical(const char *id, char out[ID_MAX], struct error *err)
 {
-    if (id_parse("img", id, out) < 0)
-        return error_set(err, ERR_INVALID_ID, "\"%.64s\" is not an id: ids look like img_019ab3c4-…", id);
-    return 0;
+    return item_id(id, "img", out, err);
 }
 
 static int visible(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
@@ -37,12 +47,21 @@ static int visible(struct flow *f, struct meta_tx *tx, struct arena *arena, cons
     return out->status == MEDIA_DELETING ? not_found(id, err) : 0;
 }
 
+// A frame is there as long as its video is.
+static int visible_whole(struct item_call *call, struct meta_tx *tx, struct media *out, struct error *err)
+{
+    struct media video;
+    if (visible(call->flow, tx, call->arena, call->tenant, call->id, out, err) < 0)
+        return -1;
+    return out->parent ? visible(call->flow, tx, call->arena, call->tenant, out->parent, &video, err) : 0;
+}
+
 static int get_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct item_call *call = arg;
     struct flow *f = call->flow;
     struct item *item = call->out;
-    if (visible(f, tx, call->arena, call->tenant, call->id, &item->media, err) < 0)
+    if (visible_whole(call, tx, &item->media, err) < 0)
         return -1;
     return f->meta.ops->step_list(tx, call->arena, call->tenant, call->id, &item->steps, &item->step_count, err);
 }
@@ -102,6 +121,51 @@ int item_open(struct flow *f, struct arena *arena, const char *tenant, const cha
     return 0;
 }
 
+// --- Frames
+
+struct frames_call {
+    struct flow *flow;
+    struct arena *arena;
+    const char *tenant, *id;
+    int64_t after_ms;
+    size_t limit;
+    struct media **out;
+    size_t *count;
+    struct meta_frames *states;
+};
+
+static int frames_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct frames_call *call = arg;
+    struct media video;
+    if (visible(call->flow, tx, call->arena, call->tenant, call->id, &video, err) < 0)
+        return -1;
+    return call->flow->meta.ops->frame_list(tx, call->arena, call->tenant, call->id, call->after_ms, call->limit,
+                                            call->out, call->count, err);
+}
+
+int item_frames(struct flow *f, struct arena *arena, const char *tenant, const char *id, int64_t after_ms, size_t limit,
+                struct media **out, size_t *count, struct error *err)
+{
+    char key[ID_MAX];
+    if (item_id(id, "vid", key, err) < 0)
+        return -1;
+    struct frames_call call = {f, arena, tenant, key, after_ms, limit, out, count, NULL};
+    return f->meta.ops->read(f->meta.state, frames_tx, &call, err);
+}
+
+static int frame_count_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct frames_call *call = arg;
+    return call->flow->meta.ops->frame_count(tx, call->tenant, call->id, call->states, err);
+}
+
+int item_frame_count(struct flow *f, const struct media *video, struct meta_frames *out, struct error *err)
+{
+    struct frames_call call = {.flow = f, .tenant = video->tenant, .id = video->id, .states = out};
+    return f->meta.ops->read(f->meta.state, frame_count_tx, &call, err);
+}
+
 // --- What was deleted: an event of the inbox that nobody sends, ended
 
 enum { BURIED_NAME = 2 * ID_MAX + 2 };
@@ -146,6 +210,8 @@ static int delete_tx(struct meta_tx *tx, void *arg, struct error *err)
     struct media media;
     if (visible(f, tx, &call->arena, call->tenant, call->id, &media, err) < 0)
         return -1;
+    if (media.parent)
+        return error_set(err, ERR_CONFLICT, "A frame goes with its video, %s, and not by itself", media.parent);
     const struct media_patch patch = {.set_status = true, .status = MEDIA_DELETING};
     if (f->meta.ops->media_update(tx, call->tenant, call->id, &patch, err) < 0)
         return -1;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flow/frame.h"
 #include "flow/step.h"
 
 enum { ACT_FILES = 1, ACT_VECTORS = 2, ACT_ROWS = 4, ACT_ALL = 7, REMOVALS = 3 };
@@ -65,6 +66,14 @@ static int remove_files(struct flow *f, struct job *job, const struct media *med
     return remove_file(f, media->blob_key, err) < 0 ? -1 : remove_file(f, thumb, err);
 }
 
+// Before the video's own: its row goes last. Marked first, as steps may be at work on them.
+static int remove_frames(struct flow *f, const struct media *video, unsigned actions, struct error *err)
+{
+    if (actions & ACT_ROWS && frames_hide(f, video, err) < 0)
+        return -1;
+    return frames_remove(f, video, actions & ACT_FILES, actions & ACT_VECTORS, actions & ACT_ROWS, err);
+}
+
 struct hide_call {
     struct flow *flow;
     struct job *job;
@@ -97,6 +106,9 @@ static int maintain(struct flow *f, struct job *job, struct error *err)
     x->missing = x->media.id == NULL;
     job->state = x;
     if (!gone && x->actions & ACT_ROWS && hide(f, job, err) < 0)
+        return -1;
+    bool video = !x->missing && strcmp(x->media.kind, "video") == 0;
+    if (video && remove_frames(f, &x->media, x->actions, err) < 0)
         return -1;
     if (!x->missing && x->actions & ACT_FILES && remove_files(f, job, &x->media, err) < 0)
         return -1;

@@ -66,6 +66,24 @@ int flow_model(const struct flow *f, const char *name, const struct flow_model *
                      known.data ? known.data : "none");
 }
 
+int flow_picture_model(const struct flow *f, const char *name, const struct flow_model **out, struct error *err)
+{
+    const struct flow_model *model;
+    if (flow_model(f, name, &model, err) < 0)
+        return -1;
+    if (model->model->only_texts)
+        return error_set(err, ERR_MODEL_UNKNOWN, "Model %s takes texts alone, no pictures", model->model->name);
+    *out = model;
+    return 0;
+}
+
+bool flow_model_name_valid(const char *name)
+{
+    static const char more[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t len = strlen(name);
+    return len >= 1 && len <= 63 && strspn(name, more) == len && !strchr("._-", name[0]);
+}
+
 const char *flow_collection(struct arena *arena, const char *slug, const char *model)
 {
     char *plain = arena_strdup(arena, model);
@@ -77,10 +95,24 @@ const char *flow_collection(struct arena *arena, const char *slug, const char *m
     return arena_printf(arena, "tenant_%s_%s_vectors", slug, plain);
 }
 
-const char *flow_path_key(const char *path)
+static const char mount[] = "/storage/";
+
+const char *flow_path(const struct flow *f, struct arena *arena, const char *key)
 {
-    static const char mount[] = "/storage/";
-    return path && strncmp(path, mount, sizeof mount - 1) == 0 ? path + sizeof mount - 1 : NULL;
+    char address[BLOB_ADDRESS_MAX];
+    if (!f->blob.ops->address)
+        return arena_printf(arena, "%s%s", mount, key);
+    f->blob.ops->address(f->blob.state, key, address);
+    return arena_strdup(arena, address);
+}
+
+const char *flow_path_key(const struct flow *f, struct arena *arena, const char *path)
+{
+    char key[BLOB_KEY_MAX + 1];
+    if (path && strncmp(path, mount, sizeof mount - 1) == 0)
+        return blob_key_valid(path + sizeof mount - 1) ? path + sizeof mount - 1 : NULL;
+    bool found = path && f->blob.ops->key_of && f->blob.ops->key_of(f->blob.state, path, key);
+    return found ? arena_strdup(arena, key) : NULL;
 }
 
 // "tenant-acme/thumbnails/7f/img_X.webp": found from the id alone, in 256 folders a tenant.

@@ -35,16 +35,7 @@ static int emit_extractions(struct flow *f, struct job *job, const struct media 
             return -1;
         struct event next;
         job_next_event(job, TOPIC_FEATURES_EXTRACTION, models[i], &next);
-        next.attempt = 1;
-        next.max_attempts = job->event.max_attempts ? job->event.max_attempts : f->settings.retry_attempts;
-        next.backoff_ms = f->settings.retry_base_ms;
-        next.extraction = (struct event_extraction){.path = arena_printf(&job->arena, "/storage/%s", media->blob_key),
-                                                    .model = model->model->name,
-                                                    .version = model->model->version,
-                                                    .dimension = (int)model->model->dimension,
-                                                    .normalize = true,
-                                                    .timeout_s = 30,
-                                                    .priority = media_priority_name(job->priority)};
+        extraction_ask(f, &job->arena, media, model, job->priority, job->event.max_attempts, &next);
         if (job_emit(f, job, &next, err) < 0)
             return -1;
     }

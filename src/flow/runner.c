@@ -2,10 +2,10 @@
 // The runner's threads.
 //
 // One fetcher a step polls its topics into the step's lane, and stops while the lane is full: that is the
-// back-pressure. Two pools of workers take from the lanes: `cpu` (prepare, extract) and `io` (index, status, maintain),
-// so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent priority first and,
-// within it, the latest step: what was begun is ended before more is begun, which bounds what is in flight and finds
-// decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing starves.
+// back-pressure. Pools of workers take from the lanes: `cpu` (prepare, extract), `io` (index, status, maintain),
+// `video`, so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent priority first
+// and, within it, the latest step: what was begun is ended before more is begun, which bounds what is in flight and
+// finds decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing starves.
 //
 // Settling is asynchronous: the meta store's writer groups the transactions of many tasks into one commit while the
 // workers go on. One timer thread publishes retries that are due, and keeps house.
@@ -115,6 +115,12 @@ static void *cpu_worker(void *arg)
 {
     pthread_setname_np(pthread_self(), "cpu-worker");
     return worker(arg, POOL_CPU);
+}
+
+static void *video_worker_main(void *arg)
+{
+    pthread_setname_np(pthread_self(), "video-worker");
+    return worker(arg, POOL_VIDEO);
 }
 
 static void *io_worker(void *arg)
@@ -310,7 +316,7 @@ static void unsettled(struct runner *r, struct task *task, const struct error *e
 
 static bool put_off(const struct task *task) // itself, or what went on from it
 {
-    bool any = task->outcome == OUT_RETRY;
+    bool any = task->outcome == OUT_RETRY || task->job.put_off;
     for (const struct task *next = task->onward; next; next = next->beside)
         any |= put_off(next);
     return any;
@@ -480,13 +486,18 @@ static int subscribe_all(struct runner *r, struct error *err)
 
 static int start_threads(struct runner *r, struct error *err)
 {
-    size_t total = r->workers[POOL_CPU] + r->workers[POOL_IO];
+    static void *(*const mains[POOL_COUNT])(void *) = {
+        [POOL_CPU] = cpu_worker, [POOL_IO] = io_worker, [POOL_VIDEO] = video_worker_main};
+    size_t total = 0;
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        total += r->workers[pool];
     r->threads = calloc(total, sizeof *r->threads);
     if (!r->threads || pthread_create(&r->timer, NULL, timer, r) != 0)
         return error_set(err, ERR_NO_MEMORY, "The runner's threads cannot be started");
-    for (size_t i = 0; i < total; i++, r->worker_count++)
-        if (pthread_create(&r->threads[i], NULL, i < r->workers[POOL_CPU] ? cpu_worker : io_worker, r) != 0)
-            return error_set(err, ERR_NO_MEMORY, "The runner's workers cannot be started");
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        for (size_t i = 0; i < r->workers[pool]; i++, r->worker_count++)
+            if (pthread_create(&r->threads[r->worker_count], NULL, mains[pool], r) != 0)
+                return error_set(err, ERR_NO_MEMORY, "The runner's workers cannot be started");
     for (; r->fetcher_count < STEP_COUNT; r->fetcher_count++)
         if (r->lanes[r->fetcher_count].consumer &&
             pthread_create(&r->lanes[r->fetcher_count].fetcher, NULL, fetcher, &r->lanes[r->fetcher_count]) != 0)
@@ -503,6 +514,8 @@ int runner_start(struct flow *flow, const struct runner_config *config, struct r
     r->config = *config;
     r->workers[POOL_CPU] = (size_t)config->cpu_workers;
     r->workers[POOL_IO] = (size_t)config->io_workers;
+    r->workers[POOL_VIDEO] = config->video_workers ? (size_t)config->video_workers : 1;
+    flow->stopping = false;
     flow->cpu_workers = config->cpu_workers;
     pthread_mutex_init(&r->lock, NULL);
     for (int pool = 0; pool < POOL_COUNT; pool++)
@@ -563,6 +576,7 @@ void runner_stop(struct runner *r)
         return;
     pthread_mutex_lock(&r->lock);
     r->stopping = true;
+    r->flow->stopping = true;
     runner_wake_workers(r);
     pthread_cond_broadcast(&r->timer_wake);
     for (int s = 0; s < STEP_COUNT; s++)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "flow/letter.h"
 #include "flow/runner_int.h"
 
 // --- Claim
@@ -94,7 +95,8 @@ static int check_tenant(struct flow *f, struct meta_tx *tx, struct task *task, s
     struct job *job = &task->job;
     struct meta_tenant tenant;
     struct error why = {0};
-    bool makes = f->settings.tenants_auto_create && job->event.topic == TOPIC_IMAGES_UPLOADED;
+    bool makes = f->settings.tenants_auto_create &&
+                 (job->event.topic == TOPIC_IMAGES_UPLOADED || job->event.topic == TOPIC_VIDEOS_UPLOADED);
     if (!job->foreign || task->to_settle || makes ||
         f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0)
         return 0;
@@ -155,32 +157,13 @@ int task_claim(struct runner *r, struct task **tasks, size_t count, struct error
 
 static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct task *task, struct error *err)
 {
-    const struct elog_record *from = task->record;
-    char partition[16], offset[24], count[16];
-    snprintf(partition, sizeof partition, "%d", from->partition);
-    snprintf(offset, sizeof offset, "%lld", (long long)from->offset);
-    snprintf(count, sizeof count, "%d", task->attempt);
-    struct elog_header headers[ELOG_HEADERS_MAX] = {
-        {"__dlq.errors.topic", from->topic},
-        {"__dlq.errors.partition", partition},
-        {"__dlq.errors.offset", offset},
-        {"__dlq.errors.group", task->lane->step->group},
-        {"__dlq.errors.delivery.count", count},
-        {"__dlq.errors.stage", task->lane->step->name},
-        {"__dlq.errors.code", error_code_name(task->job.error.code)},
-        {"__dlq.errors.message", task->job.error.message},
-    };
-    size_t n = 8;
-    for (size_t i = 0; i < from->header_count && n < ELOG_HEADERS_MAX; i++)
-        headers[n++] = from->headers[i];
-    const struct elog_record record = {.topic = event_topic_name(TOPIC_DEADLETTER),
-                                       .key = from->key,
-                                       .value = from->value,
-                                       .value_len = from->value_len,
-                                       .headers = headers,
-                                       .header_count = n};
-    struct elog_place place;
-    return flow_put_tx(f, tx, &record, &place, err);
+    const struct letter letter = {.record = task->record,
+                                  .group = task->lane->step->group,
+                                  .stage = task->lane->step->name,
+                                  .attempts = task->attempt,
+                                  .code = error_code_name(task->job.error.code),
+                                  .message = task->job.error.message};
+    return letter_put(f, tx, &letter, err);
 }
 
 // What stands in error.stackTrace: not the functions of a program, but the place in the pipeline.
@@ -218,25 +201,14 @@ static int publish_failed(struct flow *f, struct meta_tx *tx, struct task *task,
     return flow_publish_tx(f, tx, job->emits, err);
 }
 
-// 1 s doubling to 5 min (as configured), then between half of it and all of it.
-static int64_t retry_delay(const struct flow *f, const struct task *task)
-{
-    int64_t base = task->job.event.backoff_ms ? task->job.event.backoff_ms : f->settings.retry_base_ms;
-    int64_t delay = base;
-    for (int i = 1; i < task->attempt && delay < f->settings.retry_max_ms; i++)
-        delay *= 2;
-    if (delay > f->settings.retry_max_ms)
-        delay = f->settings.retry_max_ms;
-    return delay / 2 + (int64_t)randombytes_uniform((uint32_t)(delay / 2 + 1));
-}
-
 static int put_retry(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(17 << 20);
     if (event_reissue(task->record->value, task->record->value_len, task->job.event.id, task->attempt + 1,
                       task->max_attempts, &text, err) < 0)
         return -1;
-    const struct meta_retry retry = {.not_before_ms = clock_now_ms() + retry_delay(f, task),
+    const struct meta_retry retry = {.not_before_ms =
+                                         clock_now_ms() + retry_delay_ms(f, task->job.event.backoff_ms, task->attempt),
                                      .topic = task->record->topic,
                                      .key = task->record->key,
                                      .value = text.data,

@@ -2,11 +2,13 @@
 // The table of steps, and what they share.
 #include "flow/step.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/near.h"
 #include "flow/pixel_cache.h"
 #include "flow/relay.h"
 
@@ -67,10 +69,21 @@ const struct step *step_onward_of(enum event_topic topic)
     return NULL;
 }
 
+int64_t retry_delay_ms(const struct flow *f, int64_t base_ms, int attempt)
+{
+    int64_t delay = base_ms ? base_ms : f->settings.retry_base_ms;
+    for (int i = 1; i < attempt && delay < f->settings.retry_max_ms; i++)
+        delay *= 2;
+    if (delay > f->settings.retry_max_ms)
+        delay = f->settings.retry_max_ms;
+    return delay / 2 + (int64_t)randombytes_uniform((uint32_t)(delay / 2 + 1));
+}
+
 const char *event_priority(const struct event *event)
 {
     switch (event->topic) {
     case TOPIC_IMAGES_UPLOADED:
+    case TOPIC_VIDEOS_UPLOADED:
         return js_str(event->image_uploaded.options, "priority", NULL);
     case TOPIC_FEATURES_EXTRACTION:
         return event->extraction.priority;
@@ -154,7 +167,7 @@ int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct med
 {
     struct error why = {0};
     if (f->meta.ops->media_get(tx, &job->arena, job->event.tenant, job->event.media_id, out, &why) == 0)
-        *gone = out->status == MEDIA_DELETING;
+        *gone = out->status == MEDIA_DELETING || near_rejected(out);
     else if (why.code == ERR_NOT_FOUND)
         *gone = true;
     else
@@ -208,6 +221,36 @@ int job_remove_vectors(struct flow *f, struct job *job, const char *model, struc
         const char *name = f->models[i].model->name;
         if ((!model || strcmp(model, name) == 0) &&
             remove_vector(f, job, flow_collection(&job->arena, tenant.slug, name), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void extraction_ask(const struct flow *f, struct arena *arena, const struct media *media,
+                    const struct flow_model *model, enum media_priority priority, int max_attempts, struct event *event)
+{
+    event->attempt = 1;
+    event->max_attempts = max_attempts ? max_attempts : f->settings.retry_attempts;
+    event->backoff_ms = f->settings.retry_base_ms;
+    event->extraction = (struct event_extraction){.path = flow_path(f, arena, media->blob_key),
+                                                  .model = model->model->name,
+                                                  .version = model->model->version,
+                                                  .dimension = (int)model->model->dimension,
+                                                  .normalize = true,
+                                                  .timeout_s = 30,
+                                                  .priority = media_priority_name(priority)};
+}
+
+int media_request(struct flow *f, struct meta_tx *tx, const struct media *media, const char *model, struct error *err)
+{
+    static const char *const names[] = {"feature_extraction", "vector_indexing"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct media_step row = {.step = names[i],
+                                       .model = model,
+                                       .status = MEDIA_STEP_REQUESTED,
+                                       .attempt = 1,
+                                       .started_ms = clock_now_ms()};
+        if (f->meta.ops->step_put(tx, media->tenant, media->id, &row, err) < 0)
             return -1;
     }
     return 0;

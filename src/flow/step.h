@@ -20,7 +20,7 @@
 
 #define FLOW_SOURCE "/deeplens" // the CloudEvents source of what we publish
 
-enum step_pool { POOL_CPU, POOL_IO, POOL_COUNT };
+enum step_pool { POOL_CPU, POOL_IO, POOL_VIDEO, POOL_COUNT };
 
 // What the worker that made a step's event does with it at once (process.c): nothing, since it comes by the log; its
 // work; or, where all of the step is in its transaction, its effects beside those of the step before.
@@ -62,6 +62,7 @@ struct job { // one event on its way through one step
     json_t *held;           // what job_hold keeps; NULL: nothing
     struct media media;     // the item as it was a moment ago, when `media_known`: strings live as long as the job
     bool media_known;
+    bool put_off; // apply put a retry there
 };
 
 struct step {
@@ -105,10 +106,20 @@ json_t *job_hold(struct job *job, json_t *value);
 // The step that may go on with an event of this topic at once; NULL: none does.
 const struct step *step_onward_of(enum event_topic topic);
 
+// How long to wait after an attempt (1 …) that failed: from `base_ms` (0: as configured), doubling up to what is
+// configured; then between half of it and all of it.
+int64_t retry_delay_ms(const struct flow *f, int64_t base_ms, int attempt);
+
 // What the event itself says about its priority: "high", "normal", "low"; NULL when nothing.
 const char *event_priority(const struct event *event);
 
-// Reads the item that the job is about. `*gone` when there is none (any more): its traces are to be removed.
+// What is to be done when another system's worker told that it failed, and may be asked again: the item's way begins
+// once more when its time has come; after the last attempt it is a dead letter, and an event of ours says so.
+int foreign_failed_tx(struct flow *f, struct meta_tx *tx, struct job *job, const struct media *media,
+                      struct error *err);
+
+// Reads the item that the job is about. `*gone` when there is none (any more), or it was rejected (near.h): its traces
+// are to be removed.
 int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err);
 int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err);
 
@@ -120,12 +131,23 @@ int job_remove_vectors(struct flow *f, struct job *job, const char *model, struc
 // Models of an item, from its options; at most FLOW_MODELS_MAX names, in the arena.
 size_t media_models(struct arena *arena, const struct media *media, const char **out);
 
+// What a request for an item's vector says, in the arena. The rest of the event is the caller's.
+void extraction_ask(const struct flow *f, struct arena *arena, const struct media *media,
+                    const struct flow_model *model, enum media_priority priority, int max_attempts,
+                    struct event *event);
+
+// Shows in the item's steps that its vector under a model was asked for.
+#define MEDIA_STEP_REQUESTED "requested"
+int media_request(struct flow *f, struct meta_tx *tx, const struct media *media, const char *model, struct error *err);
+
 // Decodes an original, small enough for thumbnail and models.
 int flow_decode(struct flow *f, const char *blob_key, struct image_decoded *out, struct error *err);
 // The item's decoded picture: from the pixel cache, else decoded again. The caller frees it.
 int flow_pixels(struct flow *f, const struct media *media, struct pixels *out, struct error *err);
-// "/storage/" + key → key; NULL when the path is not one of ours.
-const char *flow_path_key(const char *path);
+// Where other programs find a blob: "minio://bucket/key" where they can, else "/storage/KEY". In the arena.
+const char *flow_path(const struct flow *f, struct arena *arena, const char *key);
+// The key of such a path; NULL when it does not lead into our store.
+const char *flow_path_key(const struct flow *f, struct arena *arena, const char *path);
 
 // Where an item's thumbnail is kept.
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);

@@ -68,7 +68,23 @@ static bool is_old(const struct sweep *s, int64_t modified_ms)
     return modified_ms < started - MARGIN_MS;
 }
 
-// "tenant-NAME/images/…/ID.EXT" and "tenant-NAME/thumbnails/…/ID.EXT"; false for all else.
+// Folders of ours below "tenant-NAME/", and what the ids of files in them begin with.
+static const struct {
+    const char *folder, *prefixes[2];
+} ours[] = {{"/images/", {"img"}}, {"/thumbnails/", {"img", "vid"}}, {"/videos/", {"vid"}}, {"/frames/", {"frm"}}};
+
+static bool is_ours(const char *path, const char *stem)
+{
+    char id[ID_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        for (int p = 0; p < 2 && ours[i].prefixes[p]; p++)
+            if (strncmp(path, ours[i].folder, strlen(ours[i].folder)) == 0 &&
+                id_parse(ours[i].prefixes[p], stem, id) == 0 && strcmp(stem, id) == 0)
+                return true;
+    return false;
+}
+
+// "tenant-NAME/images/…/ID.EXT" and the like; false for all else.
 static bool parse_key(struct arena *arena, const char *key, struct found *out)
 {
     static const char prefix[] = "tenant-";
@@ -76,19 +92,19 @@ static bool parse_key(struct arena *arena, const char *key, struct found *out)
     if (strncmp(key, prefix, sizeof prefix - 1) != 0)
         return false;
     const char *kind = strchr(name, '/');
-    if (!kind || (strncmp(kind, "/images/", 8) != 0 && strncmp(kind, "/thumbnails/", 12) != 0))
+    char stem[ID_MAX];
+    if (!kind)
         return false;
-    char stem[ID_MAX], id[ID_MAX];
     size_t len = strcspn(++leaf, ".");
     if (len >= sizeof stem)
         return false;
     memcpy(stem, leaf, len);
     stem[len] = 0;
-    if (id_parse("img", stem, id) < 0 || strcmp(stem, id) != 0)
+    if (!is_ours(kind, stem))
         return false;
     out->key = arena_strdup(arena, key);
     out->tenant = arena_printf(arena, "%.*s", (int)(kind - name), name);
-    out->id = arena_strdup(arena, id);
+    out->id = arena_strdup(arena, stem);
     return true;
 }
 

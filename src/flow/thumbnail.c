@@ -54,7 +54,7 @@ static int thumbnail(struct flow *f, struct job *job, struct error *err)
     x->key = flow_thumb_key(&job->arena, job->event.tenant, job->event.media_id);
     if (x->gone)
         return f->blob.ops->remove(f->blob.state, x->key, err);
-    if (!media_wants_thumbnail(&media)) {
+    if (!media_wants_thumbnail(&media) || strcmp(media.kind, "image") != 0) {
         x->key = NULL;
         return 0;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Uploads: the first part of the data path, up to the promise (G1).
+// Uploads of images and videos: the first part of the data path, up to the promise (G1).
 //
 //   begin   a put in the blob store is opened: the bytes go to a temporary name
 //   write   bytes → put, hash and probe; what cannot be accepted is refused as soon as that is certain
@@ -17,20 +17,44 @@
 #include "base/js.h"
 #include "flow/adopt.h"
 #include "flow/flow.h"
+#include "flow/near.h"
 #include "flow/step.h"
+#include "media/video/kind.h"
 
 struct upload {
     struct flow *flow;
-    struct blob_put *put;
-    struct probe *probe;
+    struct blob_put *put; // NULL: the bytes are there already
+    const char *found;    // then, their key
+    bool video;
+    struct probe *probe;            // of an image
+    uint8_t head[VIDEO_KIND_BYTES]; // of a video: its first bytes
+    size_t head_len;
     struct hash_state hash;
     uint64_t size;
 };
 
-static int too_large(const struct flow *f, struct error *err)
+static struct upload *upload_new(struct flow *f, bool video, struct blob_put *put)
+{
+    struct upload *u = calloc(1, sizeof *u);
+    if (!u)
+        abort();
+    u->flow = f;
+    u->put = put;
+    u->video = video;
+    u->probe = video ? NULL : probe_new(&f->settings.limits);
+    hash_init(&u->hash);
+    return u;
+}
+
+static uint64_t max_bytes(const struct flow *f, bool video)
+{
+    return video ? f->settings.video_max_bytes : f->settings.upload_max_bytes;
+}
+
+static int too_large(const struct flow *f, bool video, struct error *err)
 {
     return error_set(err, ERR_BODY_TOO_LARGE, "The file is larger than the %llu bytes that are accepted",
-                     (unsigned long long)f->settings.upload_max_bytes);
+                     (unsigned long long)max_bytes(f, video));
 }
 
 static int check_space(struct flow *f, uint64_t expected, struct error *err)
@@ -43,29 +67,32 @@ static int check_space(struct flow *f, uint64_t expected, struct error *err)
     return 0;
 }
 
-int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+static int begin(struct flow *f, bool video, uint64_t expected, struct upload **out, struct error *err)
 {
     // A multipart body is a little larger than its file: the exact check is made on the bytes themselves.
-    if (expected > f->settings.upload_max_bytes + (1 << 20))
-        return too_large(f, err);
-    return flow_check_outbox(f, err) < 0 ? -1 : upload_begin_adopted(f, expected, out, err);
+    if (expected > max_bytes(f, video) + (1 << 20))
+        return too_large(f, video, err);
+    return flow_check_outbox(f, err) < 0 ? -1 : upload_begin_adopted(f, video, expected, out, err);
 }
 
-int upload_begin_adopted(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+int upload_begin(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+{
+    return begin(f, false, expected, out, err);
+}
+
+int upload_begin_video(struct flow *f, uint64_t expected, struct upload **out, struct error *err)
+{
+    return begin(f, true, expected, out, err);
+}
+
+int upload_begin_adopted(struct flow *f, bool video, uint64_t expected, struct upload **out, struct error *err)
 {
     if (check_space(f, expected, err) < 0)
         return -1;
     struct blob_put *put;
     if (f->blob.ops->put_begin(f->blob.state, expected, &put, err) < 0)
         return -1;
-    struct upload *u = calloc(1, sizeof *u);
-    if (!u)
-        abort();
-    u->flow = f;
-    u->put = put;
-    u->probe = probe_new(&f->settings.limits);
-    hash_init(&u->hash);
-    *out = u;
+    *out = upload_new(f, video, put);
     return 0;
 }
 
@@ -80,11 +107,37 @@ void upload_abort(struct upload *u)
 
 DEFINE_CLEANUP(struct upload *, upload, upload_abort)
 
+// Of a video its first bytes are looked at: what is in it, only a decoder can tell.
+static int look_at(struct upload *u, const void *data, size_t len, struct error *err)
+{
+    const struct video_kind *kind;
+    if (!u->video)
+        return probe_feed(u->probe, data, len, err);
+    if (u->head_len == sizeof u->head)
+        return 0;
+    size_t piece = len < sizeof u->head - u->head_len ? len : sizeof u->head - u->head_len;
+    memcpy(u->head + u->head_len, data, piece);
+    u->head_len += piece;
+    return u->head_len < sizeof u->head ? 0 : video_kind_find(u->head, u->head_len, &kind, err);
+}
+
+// What it is, when all of it is there.
+static int look_back(struct upload *u, struct media_info *info, struct error *err)
+{
+    const struct video_kind *kind;
+    if (!u->video)
+        return probe_end(u->probe, info, err);
+    if (video_kind_find(u->head, u->head_len, &kind, err) < 0)
+        return -1;
+    *info = (struct media_info){.format = kind->name, .content_type = kind->content_type, .extension = kind->extension};
+    return 0;
+}
+
 int upload_write(struct upload *u, const void *data, size_t len, struct error *err)
 {
-    if (len > u->flow->settings.upload_max_bytes - u->size)
-        return too_large(u->flow, err);
-    if (probe_feed(u->probe, data, len, err) < 0 || u->flow->blob.ops->put_write(u->put, data, len, err) < 0)
+    if (len > max_bytes(u->flow, u->video) - u->size)
+        return too_large(u->flow, u->video, err);
+    if (look_at(u, data, len, err) < 0 || (!u->found && u->flow->blob.ops->put_write(u->put, data, len, err) < 0))
         return -1;
     hash_update(&u->hash, data, len);
     u->size += len;
@@ -111,7 +164,7 @@ static const char *clean_name(struct arena *arena, const char *name, const struc
         len--;
     clean[len] = 0;
     if (!len || strcmp(clean, ".") == 0 || strcmp(clean, "..") == 0)
-        return arena_printf(arena, "image.%s", info->extension);
+        return arena_printf(arena, "%.5s.%s", info->content_type, info->extension); // "image.jpg", "video.mp4"
     return clean;
 }
 
@@ -200,7 +253,7 @@ static int check_models(struct flow *f, const char *tenant, json_t *options, str
             json_decref(models);
             return error_set(err, ERR_INVALID, "`processingOptions.models` takes at most %d names", FLOW_MODELS_MAX);
         }
-        if (flow_model(f, json_string_value(name), &model, err) < 0) {
+        if (flow_picture_model(f, json_string_value(name), &model, err) < 0) {
             json_decref(models);
             return -1;
         }
@@ -232,7 +285,22 @@ static int check_bool(json_t *options, const char *key, bool otherwise, struct e
     return 0;
 }
 
-static int check_options(struct flow *f, const char *tenant, json_t *options, enum media_priority *priority,
+// Which frames of a video look like others is recorded, and no more: what it is as a whole, a part of it does not say.
+static int check_policy(struct flow *f, const char *tenant, json_t *options, bool video, struct error *err)
+{
+    enum near_policy policy = NEAR_KEEP;
+    const json_t *given = json_object_get(options, "duplicatePolicy");
+    if (given && (!json_is_string(given) || near_policy_parse(json_string_value(given), &policy) < 0))
+        return error_set(err, ERR_INVALID, "`processingOptions.duplicatePolicy` must be keep, link or reject");
+    if (given && video && policy != NEAR_KEEP)
+        return error_set(err, ERR_INVALID, "`processingOptions.duplicatePolicy` of a video can only be keep");
+    if (!given && !video && near_policy_for(f, tenant, &policy, err) < 0)
+        return -1;
+    json_object_set_new(options, "duplicatePolicy", json_string(near_policy_name(policy)));
+    return 0;
+}
+
+static int check_options(struct flow *f, const char *tenant, json_t *options, bool video, enum media_priority *priority,
                          struct error *err)
 {
     const char *given = js_str(options, "priority", json_object_get(options, "priority") ? "" : "normal");
@@ -240,7 +308,7 @@ static int check_options(struct flow *f, const char *tenant, json_t *options, en
         return error_set(err, ERR_INVALID, "`processingOptions.priority` must be high, normal or low");
     json_object_set_new(options, "priority", json_string(given));
     if (check_bool(options, "skipDuplicateCheck", false, err) < 0 ||
-        check_bool(options, "generateThumbnail", true, err) < 0)
+        check_bool(options, "generateThumbnail", true, err) < 0 || check_policy(f, tenant, options, video, err) < 0)
         return -1;
     return check_models(f, tenant, options, err);
 }
@@ -265,7 +333,7 @@ static int fill_from_fields(struct flow *f, const struct upload_fields *fields, 
     _cleanup_json_ json_t *metadata = NULL, *tags = NULL, *options = NULL;
     if (parse_object(fields->metadata, "metadata", &metadata, err) < 0 || parse_tags(fields->tags, &tags, err) < 0 ||
         parse_object(fields->options, "processingOptions", &options, err) < 0 ||
-        check_options(f, fields->tenant, options, &ack->row.priority, err) < 0)
+        check_options(f, ack->row.tenant, options, strcmp(ack->row.kind, "video") == 0, &ack->row.priority, err) < 0)
         return -1;
     if (fields->uploaded_by &&
         (strlen(fields->uploaded_by) > 255 || !js_utf8_valid(fields->uploaded_by, strlen(fields->uploaded_by))))
@@ -290,21 +358,21 @@ static const char *make_blob_key(struct arena *arena, const struct media *row, c
     time_t seconds = (time_t)(row->uploaded_ms / 1000);
     struct tm tm;
     gmtime_r(&seconds, &tm);
-    return arena_printf(arena, "tenant-%s/images/%04d/%02d/%02d/%s.%s", row->tenant, tm.tm_year + 1900, tm.tm_mon + 1,
-                        tm.tm_mday, row->id, extension);
+    return arena_printf(arena, "tenant-%s/%ss/%04d/%02d/%02d/%s.%s", row->tenant, row->kind, tm.tm_year + 1900,
+                        tm.tm_mon + 1, tm.tm_mday, row->id, extension);
 }
 
 static int encode_event(struct flow *f, struct arena *arena, const struct media *row, json_t *metadata, json_t *options,
                         struct emit *out, struct error *err)
 {
     struct event event = {
-        .topic = TOPIC_IMAGES_UPLOADED,
+        .topic = strcmp(row->kind, "video") == 0 ? TOPIC_VIDEOS_UPLOADED : TOPIC_IMAGES_UPLOADED,
         .id = row->event_id,
         .tenant = row->tenant,
         .media_id = row->id,
         .timestamp_ms = row->uploaded_ms,
         .image_uploaded = {.file_name = row->file_name,
-                           .path = arena_printf(arena, "/storage/%s", row->blob_key),
+                           .path = flow_path(f, arena, row->blob_key),
                            .size = row->size,
                            .content_type = row->content_type,
                            .uploaded_by = row->uploaded_by,
@@ -343,13 +411,12 @@ static int prepare_row(struct upload *u, const struct upload_fields *fields, str
                        json_t **options, struct error *err)
 {
     struct media_info info;
-    if (probe_end(u->probe, &info, err) < 0 ||
-        fill_from_fields(u->flow, fields, &info, ack, metadata, options, err) < 0)
+    ack->row.kind = u->video ? "video" : "image";
+    if (look_back(u, &info, err) < 0 || fill_from_fields(u->flow, fields, &info, ack, metadata, options, err) < 0)
         return -1;
     char hash[HASH_HEX];
     hash_final(&u->hash, hash);
     struct media *row = &ack->row;
-    row->kind = "image";
     row->status = MEDIA_UPLOADED;
     row->content_type = info.content_type;
     row->format = info.format;
@@ -358,7 +425,9 @@ static int prepare_row(struct upload *u, const struct upload_fields *fields, str
     row->width = info.width;
     row->height = info.height;
     row->updated_ms = clock_now_ms();
-    row->blob_key = make_blob_key(ack->arena, row, info.extension);
+    row->blob_key = u->found ? u->found : make_blob_key(ack->arena, row, info.extension);
+    if (u->found) // two items of one file would each delete it
+        ack->skip_duplicates = false;
     return 0;
 }
 
@@ -366,7 +435,7 @@ static int prepare_new(struct upload *u, const struct upload_fields *fields, str
 {
     _cleanup_json_ json_t *metadata = NULL, *options = NULL;
     char id[ID_MAX], event_id[ID_MAX];
-    id_new("img", id);
+    id_new(u->video ? "vid" : "img", id);
     id_new("evt", event_id);
     ack->row.id = arena_strdup(ack->arena, id);
     ack->row.event_id = arena_strdup(ack->arena, event_id);
@@ -420,19 +489,19 @@ static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
     return 0;
 }
 
-// Bytes durable, then row and event durable; whatever fails takes the bytes away again.
+// Bytes durable, then row and event durable; whatever fails takes the bytes away again, unless they were found.
 static int keep(struct upload *u, struct ack *ack, struct error *err)
 {
     struct flow *f = u->flow;
     if (f->meta.ops->read(f->meta.state, find_duplicate, ack, err) < 0)
         return -1;
     if (!ack->duplicate) {
-        if (f->blob.ops->put_commit(take_ptr(u->put), ack->row.blob_key, err) < 0)
+        if (!u->found && f->blob.ops->put_commit(take_ptr(u->put), ack->row.blob_key, err) < 0)
             return -1;
         ack->stored = true;
     }
     int rc = f->meta.ops->write(f->meta.state, META_SYNCED, accept_tx, ack, err);
-    if (ack->stored && (rc < 0 || ack->duplicate))
+    if (!u->found && ack->stored && (rc < 0 || ack->duplicate))
         f->blob.ops->remove(f->blob.state, ack->row.blob_key, NULL);
     return rc;
 }
@@ -537,5 +606,112 @@ int upload_adopt(struct upload *upload, const struct event *event, struct arena 
     *gone = a.gone;
     if (!a.gone)
         *out = a.ack.duplicate ? a.ack.present : a.ack.row;
+    return 0;
+}
+
+// --- Files that are there already
+
+// A tenant's own files are below its first part; what DeepLens itself keeps there has its items.
+static int check_import(const struct upload_fields *fields, const char *key, struct error *err)
+{
+    const char *tenant = fields->tenant ? fields->tenant : "default";
+    size_t len = strlen(tenant);
+    const char *rest = strncmp(key, "tenant-", 7) == 0 && strncmp(key + 7, tenant, len) == 0 ? key + 7 + len : "";
+    if (*rest != '/')
+        return error_set(err, ERR_NOT_FOUND, "Files of tenant %.64s are below tenant-%.64s/", tenant, tenant);
+    static const char *const ours[] = {"/images/", "/thumbnails/", "/videos/", "/frames/"};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (strncmp(rest, ours[i], strlen(ours[i])) == 0)
+            return error_set(err, ERR_INVALID, "Below %s DeepLens keeps files of its own, which are not imported",
+                             ours[i] + 1);
+    return 0;
+}
+
+static int feed_found(struct upload *u, struct error *err)
+{
+    enum { PIECE = 256 * 1024 };
+    const struct blob_ops *blob = u->flow->blob.ops;
+    struct blob_reader *reader;
+    if (blob->open_read(u->flow->blob.state, u->found, &reader, err) < 0)
+        return -1;
+    uint64_t size = blob->reader_size(reader);
+    _cleanup_free_ char *piece = malloc(PIECE);
+    int rc = !piece                                      ? error_set(err, ERR_NO_MEMORY, "Out of memory")
+             : size > u->flow->settings.upload_max_bytes ? too_large(u->flow, false, err)
+             : size == 0                                 ? upload_write(u, "", 0, err)
+                                                         : 0;
+    for (uint64_t at = 0; rc == 0 && at < size; at += PIECE) {
+        size_t len = size - at < PIECE ? (size_t)(size - at) : PIECE;
+        rc = blob->read(reader, at, piece, len, err);
+        if (rc == 0)
+            rc = upload_write(u, piece, len, err);
+    }
+    blob->reader_close(reader);
+    return rc;
+}
+
+int upload_import(struct flow *f, const char *path, const struct upload_fields *fields, struct arena *arena,
+                  struct upload_result *out, struct error *err)
+{
+    const char *key = flow_path_key(f, arena, path);
+    if (!key)
+        return error_set(err, ERR_NOT_FOUND, "\"%.128s\" does not lead into the store of DeepLens", path);
+    if (check_import(fields, key, err) < 0 || flow_check_outbox(f, err) < 0)
+        return -1;
+    struct upload_fields named = *fields;
+    if (!named.file_name)
+        named.file_name = key; // its last part
+    _cleanup_(cleanup_upload) struct upload *u = upload_new(f, false, NULL);
+    u->found = key;
+    if (feed_found(u, err) < 0)
+        return -1;
+    return upload_finish(take_ptr(u), &named, arena, out, err);
+}
+
+struct import_list {
+    struct flow *flow;
+    struct arena *arena;
+    const struct upload_fields *fields;
+    const char *after;
+    const char **paths;
+    size_t count, limit;
+};
+
+static int add_found(void *arg, const char *key, const struct blob_info *info)
+{
+    struct import_list *l = arg;
+    (void)info;
+    const char *path = flow_path(l->flow, l->arena, key);
+    if (strcmp(path, l->after) <= 0 || check_import(l->fields, key, NULL) < 0)
+        return 0;
+    if (l->count == l->limit)
+        return 1;
+    l->paths[l->count++] = path;
+    return 0;
+}
+
+int upload_import_list(struct flow *f, const char *prefix, const struct upload_fields *fields, const char *after,
+                       size_t limit, struct arena *arena, const char ***out, size_t *count, bool *more,
+                       struct error *err)
+{
+    const char *folder =
+        flow_path_key(f, arena, arena_printf(arena, "%sx", prefix)); // as a prefix may end with a slash
+    if (!folder)
+        return error_set(err, ERR_NOT_FOUND, "\"%.128s\" does not lead into the store of DeepLens", prefix);
+    if (check_import(fields, folder, err) < 0)
+        return -1;
+    struct import_list l = {.flow = f,
+                            .arena = arena,
+                            .fields = fields,
+                            .after = after ? after : "",
+                            .paths = arena_alloc(arena, limit * sizeof(char *)),
+                            .limit = limit};
+    const char *start = arena_printf(arena, "%.*s", (int)(strlen(folder) - 1), folder);
+    int rc = f->blob.ops->list(f->blob.state, start, add_found, &l, err);
+    if (rc < 0)
+        return -1;
+    *out = l.paths;
+    *count = l.count;
+    *more = rc == 1;
     return 0;
 }

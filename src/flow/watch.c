@@ -10,13 +10,17 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "base/log.h"
 #include "flow/admin.h"
+#include "flow/reconcile.h"
 #include "flow/runner_int.h"
 #include "obs/alert.h"
+#include "obs/metrics.h"
 
 struct watch {
     struct flow *flow;
     pthread_t thread;
+    int64_t reconcile_us; // when to look for lost events next; the thread's own
     pthread_mutex_t lock; // guards what follows
     pthread_cond_t wake;
     bool stopping;
@@ -88,6 +92,23 @@ void watch_look(struct flow *f)
     }
 }
 
+// Not at every look: in a tenth of the time that it is about.
+static void reconcile(struct watch *w)
+{
+    uint64_t items = 0;
+    struct error why = {0};
+    int64_t now = clock_mono_us();
+    if (now < w->reconcile_us)
+        return;
+    w->reconcile_us = now + w->flow->settings.reconcile_ms * 100;
+    if (reconcile_look(w->flow, &items, &why) < 0 && !why.outage)
+        log_warn("watch", "items whose events are lost cannot be looked for: %s", why.message);
+    if (items)
+        log_warn("watch", "%llu items were put back on their way: their events are on no topic any more",
+                 (unsigned long long)items);
+    metric_add(M_PUT_BACK, NULL, (int64_t)items);
+}
+
 static void *watcher(void *arg)
 {
     struct watch *w = arg;
@@ -95,6 +116,7 @@ static void *watcher(void *arg)
     while (!w->stopping) {
         pthread_mutex_unlock(&w->lock);
         watch_look(w->flow);
+        reconcile(w);
         int64_t next = clock_mono_us() + w->flow->settings.lag_interval_ms * 1000;
         struct timespec until = {.tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000};
         pthread_mutex_lock(&w->lock);
@@ -174,6 +196,6 @@ void watch_settled(struct flow *f, const struct task *task)
     if (task->outcome == OUT_DEAD)
         tell_failure(f, task, error_code_name(job->error.code), job->error.message, task->attempt);
     else if (task->outcome == OUT_DONE && job->foreign && job->event.topic == TOPIC_PROCESSING_FAILED &&
-             job->event.failed.final) // another system's worker gave up
+             (job->event.failed.final || job->emits)) // another system's worker gave up, or we gave it up
         tell_failure(f, task, job->event.failed.code, job->event.failed.message, job->event.failed.attempt);
 }

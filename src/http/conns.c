@@ -61,7 +61,7 @@ struct http_conns {
     int64_t patience_us;
     int listen_fd;
     int wake_fd;
-    struct MHD_Daemon *daemon;
+    struct http_pollers *pollers;
     pthread_t acceptor;
     pthread_t keeper;
 };
@@ -250,10 +250,11 @@ static bool wait_for_room(struct http_conns *c)
     return go;
 }
 
-static void give_room_back(struct http_conns *c)
+void conns_give_room_back(struct http_conns *c)
 {
     pthread_mutex_lock(&c->lock);
     c->open--;
+    pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -264,10 +265,11 @@ static void *acceptor(void *arg)
         struct sockaddr_storage addr;
         socklen_t len = sizeof addr;
         int fd = accept4(c->listen_fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0 && MHD_add_connection(c->daemon, fd, (struct sockaddr *)&addr, len) == MHD_YES) // else it closes fd
+        if (fd >= 0 && pollers_hand_over(c->pollers, fd, &addr, len))
             continue;
-        give_room_back(c);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+        bool short_of_them = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        conns_give_room_back(c);
+        if (short_of_them)
             clock_sleep_ms(RETRY_MS);
     }
     return NULL;
@@ -298,10 +300,10 @@ int conns_new(unsigned max_connections, unsigned idle_timeout_s, struct http_con
     return 0;
 }
 
-int conns_accept(struct http_conns *c, int fd, struct MHD_Daemon *daemon, struct error *err)
+int conns_accept(struct http_conns *c, int fd, struct http_pollers *pollers, struct error *err)
 {
     c->listen_fd = fd;
-    c->daemon = daemon;
+    c->pollers = pollers;
     int rc = pthread_create(&c->acceptor, NULL, acceptor, c);
     if (rc == 0)
         return 0;

@@ -62,6 +62,36 @@ struct http_content {
 };
 void http_reply_content(struct http_request *req, const struct http_content *content);
 
+// A stream: an answer without an end, for as long as both sides like. `arg` is the stream's until `closed` was called,
+// exactly once, on any thread; the stream must not be touched from then on. Only within `room` and `closed` no lock of
+// the server's is held.
+struct http_stream;
+struct http_stream_ops {
+    void (*room)(void *arg); // half of what may wait was taken, after a write was refused; may be NULL
+    void (*closed)(void *arg);
+};
+// At most `limit` bytes wait to be sent.
+struct http_stream *http_reply_stream(struct http_request *req, const char *content_type, size_t limit,
+                                      const struct http_stream_ops *ops, void *arg);
+// Never waits. -1: nothing was taken, as too much waits already, or the stream was ended.
+int http_stream_write(struct http_stream *stream, const void *data, size_t len);
+void http_stream_end(struct http_stream *stream); // what was written is still sent
+
+// A WebSocket: as a stream, in both directions. Messages are text.
+struct http_socket;
+struct http_socket_ops {
+    void (*message)(void *arg, const char *text, size_t len); // NUL-terminated; on one thread for all sockets
+    void (*room)(void *arg);
+    void (*closed)(void *arg);
+};
+bool http_wants_socket(const struct http_request *req); // the client asks for one
+// -1: the handshake is not valid, or a page of another site asks (`arg` stays the caller's).
+int http_reply_socket(struct http_request *req, size_t limit, const struct http_socket_ops *ops, void *arg,
+                      struct http_socket **out, struct error *err);
+int http_socket_write(struct http_socket *socket, const char *text, size_t len);
+void http_socket_end(struct http_socket *socket, int code, const char *reason); // RFC 6455, 7.4; at most 123 bytes
+void http_socket_beat(struct http_socket *socket); // a ping; drops who did not answer the last ones
+
 // Adds a header to the answer that will be given; call it before http_reply_….
 void http_set_header(struct http_request *req, const char *name, const char *value);
 
@@ -111,8 +141,8 @@ struct http_config {
 
 int http_start(const struct http_config *config, struct http_server **out, struct error *err);
 const char *http_address(const struct http_server *server); // "127.0.0.1:41234", the real port
-// Stops listening, answers new requests on open connections with 503 DRAINING, waits for running ones (drain_timeout_s
-// at most), then closes. Returns how many were cut off.
+// Stops listening, answers new requests on open connections with 503 DRAINING, ends streams, waits for running ones
+// (drain_timeout_s at most), then closes. Returns how many were cut off.
 unsigned http_stop(struct http_server *server);
 
 #endif

@@ -91,6 +91,7 @@ struct http_request {
     struct http_content content;
     uint64_t content_offset;
     bool content_open;
+    struct http_socket *socket; // that the answer promises
 
     struct http_request *next; // in the pool's queue
 };
@@ -131,8 +132,22 @@ void pool_push(struct http_pool *pool, struct http_request *req);
 void pool_close(struct http_pool *pool); // takes NULL
 void pool_free(struct http_pool *pool);  // takes NULL
 
-// ---- conns.c
+// ---- pollers.c
 struct http_conns;
+struct http_pollers;
+// `count` threads, at least one; `make` makes a daemon for each (epoll, polled from outside), or NULL.
+int pollers_start(unsigned count, struct http_conns *conns, struct MHD_Daemon *(*make)(void *arg), void *arg,
+                  struct http_pollers **out, struct error *err);
+// Ends the threads and stops the daemons; no connection may be suspended then. Takes NULL.
+void pollers_stop(struct http_pollers *pollers);
+// From one thread only. Takes `fd`; false (and errno): closed.
+bool pollers_hand_over(struct http_pollers *pollers, int fd, const struct sockaddr_storage *addr, socklen_t len);
+// From any thread: MHD_resume_connection, MHD_UPGRADE_ACTION_CLOSE. The connection is not the caller's any more.
+void pollers_resume(struct http_pollers *pollers, struct MHD_Connection *conn);
+void pollers_close_upgraded(struct http_pollers *pollers, struct MHD_Connection *conn,
+                            struct MHD_UpgradeResponseHandle *urh);
+
+// ---- conns.c
 int conns_new(unsigned max_connections, unsigned idle_timeout_s, struct http_conns **out, struct error *err);
 void conns_notify(void *conns, struct MHD_Connection *conn, void **context, enum MHD_ConnectionNotificationCode code);
 // The client's turn begins (to send a body, to take an answer of `bytes`), goes on, ends; and: close gently.
@@ -140,12 +155,29 @@ void conns_client_turn(struct MHD_Connection *conn, uint64_t bytes);
 void conns_received(struct MHD_Connection *conn, size_t bytes);
 void conns_our_turn(struct MHD_Connection *conn);
 void conns_linger(struct MHD_Connection *conn);
-// Accepts on `fd` (owned from here on, also on failure) and hands connections to `daemon`.
-int conns_accept(struct http_conns *conns, int fd, struct MHD_Daemon *daemon, struct error *err);
+// Accepts on `fd` (owned from here on, also on failure) and hands connections to `pollers`.
+int conns_accept(struct http_conns *conns, int fd, struct http_pollers *pollers, struct error *err);
+void conns_give_room_back(struct http_conns *conns); // of a connection that was accepted, and never began
 void conns_stop_accepting(struct http_conns *conns); // new clients are refused by the kernel from here on
-void conns_free(struct http_conns *conns);           // after MHD_stop_daemon; takes NULL
+void conns_free(struct http_conns *conns);           // after pollers_stop; takes NULL
+
+// ---- stream.c
+struct http_streams;
+struct http_streams *streams_new(void);
+void streams_end(struct http_streams *streams);  // those that are open, and those to come
+void streams_free(struct http_streams *streams); // after pollers_stop; takes NULL
+
+// ---- websocket.c
+struct http_sockets;
+int sockets_start(struct http_sockets **out, struct error *err);
+void sockets_end(struct http_sockets *sockets);  // says goodbye to those that are open, and those to come
+void sockets_free(struct http_sockets *sockets); // before pollers_stop; takes NULL
+void socket_abandon(struct http_request *req);   // of a request that ended before its answer was sent
 
 // ---- server.c
+struct http_pollers *server_pollers(const struct http_server *server);
+struct http_streams *server_streams(const struct http_server *server);
+struct http_sockets *server_sockets(const struct http_server *server);
 void *server_ctx(const struct http_server *server);
 
 #endif

@@ -45,6 +45,7 @@ static void *worker(void *arg)
     struct http_pool *pool = arg;
     bool closing;
     for (struct http_request *req; (req = next_request(pool, &closing));) {
+        struct http_pollers *pollers = server_pollers(req->server);
         struct MHD_Connection *conn = req->conn;
         if (closing) {
             struct error err;
@@ -53,7 +54,7 @@ static void *worker(void *arg)
         } else {
             request_run(req);
         }
-        MHD_resume_connection(conn);
+        pollers_resume(pollers, conn);
     }
     return NULL;
 }

@@ -24,6 +24,7 @@ struct http_request *request_new(struct http_server *server, struct MHD_Connecti
 void request_free(struct http_request *req)
 {
     body_abort(req);
+    socket_abandon(req);
     if (req->content_open && req->content.close)
         req->content.close(req->content.arg);
     if (req->response)

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The server: libmicrohttpd's callbacks, and start and stop.
 //
-// We accept connections ourselves and hand them over with MHD_add_connection: the limit then counts for the whole
-// server (libmicrohttpd splits it over its threads), and a drain stops accepting by ending our thread, whereas
-// MHD_quiesce_daemon (0.9.75) can abort the process when a polling thread looks at the listening socket at the same
-// moment.
+// We accept connections ourselves (conns.c) and wait for their data ourselves (pollers.c): the limit on connections
+// then counts for the whole server (libmicrohttpd splits it over its threads), and a drain stops accepting by ending
+// our thread, whereas MHD_quiesce_daemon (0.9.75) can abort the process when a polling thread looks at the listening
+// socket at the same moment.
 //
 // Rules of libmicrohttpd that this file lives by:
 //   - An answer queued at the first call of the access handler makes it close the connection. Refusals of requests
 //     without a body therefore wait for the final call.
 //   - It sends 100 Continue by itself after the first call unless an answer was queued there.
 //   - During the body no answer can be queued.
-//   - A suspended connection must be resumed before MHD_stop_daemon; resuming is allowed once suspending returned.
+//   - A suspended connection must be resumed before MHD_stop_daemon (pollers_stop); resuming is allowed once suspending
+//   returned.
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -30,7 +31,9 @@ struct http_server {
     struct http_router *router;
     struct http_pool *pool, *waiting; // of workers, of waiters
     struct http_conns *conns;
-    struct MHD_Daemon *daemon;
+    struct http_streams *streams;
+    struct http_sockets *sockets;
+    struct http_pollers *pollers;
     _Atomic bool draining;
     _Atomic unsigned active; // requests between their first call and their end
 };
@@ -38,6 +41,21 @@ struct http_server {
 void *server_ctx(const struct http_server *server)
 {
     return server->config.ctx;
+}
+
+struct http_pollers *server_pollers(const struct http_server *server)
+{
+    return server->pollers;
+}
+
+struct http_streams *server_streams(const struct http_server *server)
+{
+    return server->streams;
+}
+
+struct http_sockets *server_sockets(const struct http_server *server)
+{
+    return server->sockets;
 }
 
 // ---- a request's way through libmicrohttpd
@@ -175,29 +193,28 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *conn, char *text)
 
 // ---- start and stop
 
-static int daemon_start(struct http_server *server, struct error *err)
+static struct MHD_Daemon *make_daemon(void *arg)
 {
-    const struct http_config *c = &server->config;
-    unsigned threads = c->poll_threads ? c->poll_threads : 1;
-    struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, threads, NULL}, {MHD_OPTION_END, 0, NULL}};
-    // conns.c keeps the limit; here each thread must be able to hold all of them.
-    unsigned limit = (c->max_connections + 1) * threads;
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME, 0, NULL,
-        NULL, on_request, server, MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, conns_notify, server->conns, MHD_OPTION_ARRAY, threads > 1 ? pool : pool + 1,
-        MHD_OPTION_END);
-    return server->daemon ? 0 : error_set(err, ERR_INTERNAL, "The HTTP server cannot start its threads");
+    struct http_server *server = arg;
+    // conns.c keeps the limit; here each daemon must be able to hold all of them.
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0,
+                            NULL, NULL, on_request, server, MHD_OPTION_CONNECTION_LIMIT,
+                            server->config.max_connections + 1, MHD_OPTION_CONNECTION_TIMEOUT,
+                            server->config.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                            MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                            server, MHD_OPTION_NOTIFY_CONNECTION, conns_notify, server->conns, MHD_OPTION_END);
 }
 
 static void server_free(struct http_server *server)
 {
     pool_close(server->pool);
     pool_close(server->waiting);
-    if (server->daemon)
-        MHD_stop_daemon(server->daemon);
+    sockets_free(server->sockets);
+    if (server->streams)
+        streams_end(server->streams);
+    pollers_stop(server->pollers);
+    streams_free(server->streams);
     conns_free(server->conns);
     pool_free(server->pool);
     pool_free(server->waiting);
@@ -215,13 +232,16 @@ int http_start(const struct http_config *config, struct http_server **out, struc
         return error_set(err, ERR_NO_MEMORY, "No memory for the HTTP server");
     server->config = *config;
     server->config.listen = NULL; // need not live on
+    server->streams = streams_new();
     _cleanup_close_ int fd = -1;
-    if (router_new(config->routes, &server->router, err) != 0 ||
+    if (sockets_start(&server->sockets, err) != 0 || router_new(config->routes, &server->router, err) != 0 ||
         address_listen(config->listen, &fd, &server->address, err) != 0 ||
         conns_new(config->max_connections, config->idle_timeout_s, &server->conns, err) != 0 ||
         pool_start(config->workers, config->max_queue, &server->pool, err) != 0 ||
-        pool_start(config->waiters, config->max_queue, &server->waiting, err) != 0 || daemon_start(server, err) != 0 ||
-        conns_accept(server->conns, take_fd(fd), server->daemon, err) != 0)
+        pool_start(config->waiters, config->max_queue, &server->waiting, err) != 0 ||
+        pollers_start(config->poll_threads ? config->poll_threads : 1, server->conns, make_daemon, server,
+                      &server->pollers, err) != 0 ||
+        conns_accept(server->conns, take_fd(fd), server->pollers, err) != 0)
         return -1;
     *out = take_ptr(server);
     return 0;
@@ -237,6 +257,8 @@ unsigned http_stop(struct http_server *server)
     int64_t end = clock_mono_us() + (int64_t)server->config.drain_timeout_s * 1000000;
     server->draining = true;
     conns_stop_accepting(server->conns);
+    streams_end(server->streams);
+    sockets_end(server->sockets);
     while (server->active > 0 && clock_mono_us() < end)
         clock_sleep_ms(DRAIN_TICK_MS);
     unsigned cut = server->active;

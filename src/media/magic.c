@@ -208,7 +208,7 @@ static const char *refused_text(const uint8_t *data, size_t len)
     return "a text file";
 }
 
-static const char *refused_name(const uint8_t *data, size_t len)
+const char *magic_name(const uint8_t *data, size_t len)
 {
     for (size_t i = 0; i < ARRAY_LEN(refused); i++)
         if (has(data, len, refused[i].offset, refused[i].bytes, refused[i].len))
@@ -226,7 +226,7 @@ static const char *refused_name(const uint8_t *data, size_t len)
 
 int magic_refuse(const uint8_t *data, size_t len, struct error *err)
 {
-    const char *what = refused_name(data, len);
+    const char *what = magic_name(data, len);
     if (!what)
         return error_set(err, ERR_UNSUPPORTED_MEDIA, "This is not a file of a known kind; " TAKEN ".");
     return error_set(err, ERR_UNSUPPORTED_MEDIA, "This is %s; " TAKEN ".", what);

@@ -24,6 +24,9 @@ enum { MAGIC_BYTES = 512 };
 // NULL when the bytes begin none of the kinds that are taken. `len` is all there is, or at least MAGIC_BYTES.
 const struct media_kind *magic_find(const uint8_t *data, size_t len);
 
+// What the bytes are instead, with its article ("a PDF document"); NULL when nobody knows.
+const char *magic_name(const uint8_t *data, size_t len);
+
 // Fills `err` with a sentence that says what the bytes are instead. Always returns -1.
 int magic_refuse(const uint8_t *data, size_t len, struct error *err);
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Port: blob, where the bytes of originals and thumbnails are kept.
 //
-// Keys are relative paths of 1 to 512 bytes, parts of [A-Za-z0-9._-] joined by '/', no part "." or "..":
+// Keys are relative paths of 1 to 512 bytes, parts of 1 to 255 [A-Za-z0-9._-] joined by '/', no part "." or "..":
 // "tenant-acme/images/2026/11/22/img_….jpg". The first part names the tenant (G7). Keys are made by flow/, never
-// taken from a client; a back end refuses others with ERR_INVALID all the same.
+// taken from a client; a back end refuses others with ERR_INVALID all the same. No key of flow/ begins with another one
+// and a '/', as what is a file cannot be a folder: a back end may refuse such a one with ERR_CONFLICT (files do), or
+// take it and list only one of the two (S3, where nobody looks before a put).
 //
 // Threads: every function may be called from any thread at once, except that one `blob_put` or `blob_reader`
 // belongs to one thread at a time. All of them may block on I/O.
@@ -16,19 +18,33 @@
 
 #include "base/error.h"
 
+enum { BLOB_KEY_MAX = 512, BLOB_PART_MAX = 255, BLOB_ADDRESS_MAX = 1024 };
+
+bool blob_key_valid(const char *key);
+bool blob_part_valid(const char *name, size_t len); // whether it may be one part of a key
+
 struct blob_info {
     uint64_t size;
-    int64_t modified_ms;
+    int64_t modified_ms; // by this machine's clock; never earlier than it was
 };
 
 struct blob_put;    // a put in progress
-struct blob_reader; // an open object; stays readable after the object is deleted
+struct blob_reader; // an open object; stays readable after the object is deleted or replaced (see open_read)
+
+struct blob_presign {
+    int64_t now_ms;
+    int expires_s; // from now, 1 … BLOB_PRESIGN_MAX_S
+    // What the store is to say in its answer; NULL: what it knows.
+    const char *content_type, *disposition;
+};
+enum { BLOB_PRESIGN_MAX_S = 7 * 24 * 3600 };
 
 struct blob_ops {
     const char *name;
 
     // `location` is what the configuration says (for files: the folder, made when missing). Removes what
-    // unfinished puts of a killed process left behind.
+    // unfinished puts of a killed process left behind. A store elsewhere that is away is no failure: then that is made
+    // good as soon as it is back, before anything else.
     int (*open)(const char *location, void **state, struct error *err);
     void (*close)(void *state);
 
@@ -42,7 +58,10 @@ struct blob_ops {
 
     int (*head)(void *state, const char *key, struct blob_info *out, struct error *err); // ERR_NOT_FOUND
 
-    int (*open_read)(void *state, const char *key, struct blob_reader **out, struct error *err); // ERR_NOT_FOUND
+    // ERR_NOT_FOUND. A reader gives the bytes that were there when it was opened, or none. Files keep them until it is
+    // closed. A store elsewhere cannot hold on to what was deleted or replaced: there a read behind the first 4 MiB may
+    // fail with ERR_NOT_FOUND. Callers take that as they take an item that is gone.
+    int (*open_read)(void *state, const char *key, struct blob_reader **out, struct error *err);
     uint64_t (*reader_size)(const struct blob_reader *reader);
     // Reads exactly `len` bytes at `offset`; reaching beyond the end is ERR_RANGE.
     int (*read)(struct blob_reader *reader, uint64_t offset, void *buf, size_t len, struct error *err);
@@ -56,6 +75,15 @@ struct blob_ops {
     // stops and is returned.
     int (*list)(void *state, const char *prefix, int (*each)(void *arg, const char *key, const struct blob_info *info),
                 void *arg, struct error *err);
+
+    // Where other programs find a blob, "s3://bucket/key", and the key of such an address, whatever name of the service
+    // it begins with ("minio://…"); false when it is not in this store. Both NULL: others do not reach it.
+    void (*address)(void *state, const char *key, char out[BLOB_ADDRESS_MAX]);
+    bool (*key_of)(void *state, const char *address, char key[BLOB_KEY_MAX + 1]);
+
+    // An address by which anybody may read a blob for a while, from the store itself; it is not asked, so nobody knows
+    // whether the blob is there. malloc'ed; NULL: no memory. NULL itself: the store has none.
+    char *(*presign)(void *state, const char *key, const struct blob_presign *what);
 
     // Bytes that may still be written, as far as known (UINT64_MAX when not).
     int (*free_space)(void *state, uint64_t *out, struct error *err);

@@ -34,7 +34,8 @@ struct index_query {
     size_t k;                    // 1 … 10000
     float min_score;             // hits below are left out; -1 for all
     const struct filter *filter; // NULL: none
-    float accuracy;              // 0 … 1: how hard to look where the index is approximate
+    float accuracy;              // 0 … 1: how hard to look where the index is approximate; below 1, and with a high
+                                 // min_score, many times quicker
 };
 
 struct index_hit {

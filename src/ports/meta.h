@@ -53,7 +53,7 @@ int media_priority_parse(const char *name, enum media_priority *out); // -1 when
 struct media {
     const char *id; // "img_…"
     const char *tenant;
-    const char *kind; // "image"
+    const char *kind; // "image" "video" "frame"
     enum media_status status;
     enum media_priority priority;
     const char *file_name;    // UTF-8, no path, at most 255 bytes
@@ -65,6 +65,7 @@ struct media {
     const char *uploaded_by; // NULL when not said
     const char *metadata;    // JSON object: the client's
     const char *tags;        // JSON array of strings
+    const char *auto_tags;   // JSON array of {name, score}, what a model saw; NULL while there are none
     const char *options;     // JSON object: processingOptions, normalised ("models" always set)
     const char *event_id;    // of its upload event: everything after correlates to it
     uint64_t size;
@@ -72,6 +73,12 @@ struct media {
     int64_t uploaded_ms, updated_ms;
     int64_t completed_ms;                   // searchable since; 0 while it is not
     const char *error_code, *error_message; // NULL unless failed
+    const char *alike_id;                   // what it is a near-duplicate of, by its duplicatePolicy; NULL: nothing
+    double alike_score;                     // how much
+    const char *parent;                     // of a frame: its video; NULL: an upload of its own
+    int64_t time_ms;                        // of a frame: where it is in its video
+    const char *video;                      // of a video: JSON object, what is known of it; NULL until then
+    const char *progress;                   // of a video: JSON object, how far it was worked on; NULL until then
 };
 
 // What media_update changes. Zero and NULL leave a column as it is.
@@ -80,11 +87,15 @@ struct media_patch {
     enum media_status status; // applied only when it moves forward
     int width, height;
     const char *thumb_key;
+    const char *auto_tags;
     int64_t completed_ms;
     const char *error_code, *error_message; // cleared when the status becomes MEDIA_COMPLETED
+    const char *alike_id;
+    double alike_score; // with alike_id
+    const char *video, *progress;
 };
 
-struct media_query { // newest first: by uploaded_ms, then id, both descending
+struct media_query { // newest first: by uploaded_ms, then id, both descending; uploads alone, unless `frames`
     const char *tenant;
     bool by_status;
     enum media_status status;
@@ -94,12 +105,25 @@ struct media_query { // newest first: by uploaded_ms, then id, both descending
     int64_t before_ms;      // the cursor: continue behind this row; 0: from the start
     const char *before_id;
     size_t limit;
+    const char *kind; // NULL: any
+    bool frames;      // frames of videos, too
+};
+
+struct meta_alike { // a group of look-alikes
+    int64_t group;  // numbers grow within tenant and model; the last one is given again when its group is no more
+    size_t count;   // of items in it, 2 and more
+};
+
+struct meta_alike_item {
+    struct media media;
+    const char *nearest; // the item that it is most like; NULL: that is gone
+    double score;        // how much
 };
 
 struct media_step {
-    const char *step;   // "preprocessing" "feature_extraction" "vector_indexing"
+    const char *step;   // "preprocessing" "feature_extraction" "vector_indexing" "retry"
     const char *model;  // "" where the step has none
-    const char *status; // "running" "completed" "retrying" "failed"
+    const char *status; // "requested" "running" "completed" "retrying" "failed"
     int attempt;
     int64_t started_ms;
     int64_t duration_ms;
@@ -132,9 +156,68 @@ struct meta_outbox { // an event that waits to be published by a log that takes 
     size_t value_len;
 };
 
+enum { META_GONE = -1 };
+
+struct meta_change { // an item came, its state changed, or it is gone
+    int64_t seq;
+    int64_t at_ms;
+    const char *tenant;
+    const char *id;
+    int status; // enum media_status, or META_GONE
+};
+
+struct meta_webhook { // an address that is told of a tenant's changes
+    const char *id;   // "whk_…"
+    const char *tenant;
+    const char *url;
+    int64_t statuses;          // bits: 1 << enum media_status, and 1 << META_GONE_BIT
+    const char *secret;        // what deliveries are signed with
+    const char *secret_before; // … as well, until…; NULL: none
+    int64_t before_until_ms;
+    int64_t after_seq; // only of changes behind this one
+    int64_t created_ms;
+};
+
+enum { META_GONE_BIT = MEDIA_DELETING + 1 };
+
+enum delivery_state {
+    DELIVERY_WAITING,   // for its time
+    DELIVERY_BEHIND,    // another one for the same webhook and item that waits
+    DELIVERY_DELIVERED, // these two have ended
+    DELIVERY_DEAD
+};
+
+struct meta_delivery { // something that a webhook is to be told, or was
+    int64_t num;       // set by the back end; grows
+    const char *id;    // "msg_…"
+    const char *webhook, *tenant;
+    const char *item; // deliveries of one item are in order
+    const char *type; // "processing.completed" …
+    const char *body; // JSON
+    enum delivery_state state;
+    int attempts;
+    int64_t not_before_ms;
+    int64_t created_ms;
+    int64_t ended_ms;  // 0: it has not
+    int status;        // HTTP, of the last attempt; 0: no answer
+    int64_t took_ms;   // the last attempt
+    const char *error; // of the last attempt; NULL: none
+};
+
+struct delivery_query { // the newest first
+    const char *tenant, *webhook;
+    int state;      // enum delivery_state (waiting: also those behind); -1: any
+    int64_t before; // continue behind this num; 0: from the start
+    size_t limit;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
+};                       // of uploads: frames of a video are part of it, and are not counted
+
+struct meta_frames { // a video's, by their states
+    uint64_t waiting, searchable, failed, deleting;
 };
 
 struct meta_tenant {
@@ -166,7 +249,7 @@ struct meta_ops {
     int (*tenant_list)(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count,
                        struct error *err); // by name
 
-    // Media. Insert counts `accepted` up; delete counts `deleted` up and takes the steps along.
+    // Media. Insert counts `accepted` up; delete counts `deleted` up and takes the steps along; of frames neither does.
     int (*media_insert)(struct meta_tx *tx, const struct media *row, struct error *err); // ERR_EXISTS
     int (*media_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media *out,
                      struct error *err); // ERR_NOT_FOUND; MEDIA_DELETING rows are returned
@@ -180,6 +263,37 @@ struct meta_ops {
                         struct error *err); // sets updated_ms; ERR_NOT_FOUND
     int (*media_delete)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err); // 0 when gone
     int (*media_duplicate)(struct meta_tx *tx, const char *tenant, struct error *err); // counts one duplicate
+
+    // Frames of a video. list: those behind `after_ms` (-1: all), by their times, also such that are being deleted.
+    // waits: whether any is neither searchable nor failed nor being deleted; quick however many there are.
+    int (*frame_list)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *parent, int64_t after_ms,
+                      size_t limit, struct media **out, size_t *count, struct error *err);
+    int (*frame_waits)(struct meta_tx *tx, const char *tenant, const char *parent, bool *out, struct error *err);
+    int (*frame_count)(struct meta_tx *tx, const char *tenant, const char *parent, struct meta_frames *out,
+                       struct error *err);
+
+    // Groups of look-alikes, by the vectors of one model. Items that were joined are in one group, with all that were
+    // joined to either of them: the same groups in whatever order it happens. An item that is to be deleted leaves its
+    // group by that, the others stay together; one alone is no group.
+    // join: also remembers of each which other it is most like. ERR_NOT_FOUND, also when one is being deleted.
+    int (*alike_join)(struct meta_tx *tx, const char *tenant, const char *model, const char *id, const char *other,
+                      double score, struct error *err);
+    // leave: takes an item out, unless it was joined to another at that time or later (clock_now_ms). 0 when it is in
+    // no group.
+    int (*alike_leave)(struct meta_tx *tx, const char *tenant, const char *model, const char *id, int64_t before_ms,
+                       struct error *err);
+    // The group of an item; 0: none (or it is alone in it).
+    int (*alike_find)(struct meta_tx *tx, const char *tenant, const char *model, const char *id, int64_t *group,
+                      struct error *err);
+    // The newest group first; `before`: continue behind this group, 0: from the start.
+    int (*alike_groups)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *model, int64_t before,
+                        size_t limit, struct meta_alike **out, size_t *count, struct error *err);
+    // Up to `limit` items of a group, the one that was uploaded first at the front; in *total how many there are.
+    int (*alike_members)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *model, int64_t group,
+                         size_t limit, struct meta_alike_item **out, size_t *count, size_t *total, struct error *err);
+    // Takes up to `limit` items out of the groups by a model; in *dropped how many they were.
+    int (*alike_drop)(struct meta_tx *tx, const char *tenant, const char *model, size_t limit, size_t *dropped,
+                      struct error *err);
 
     // Steps of an item, one row for each (step, model); put replaces, keeping the first started_ms.
     int (*step_put)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,
@@ -226,6 +340,45 @@ struct meta_ops {
     // Calls `fn` after each commit that put rows, on a thread of the store's, where it must not wait; NULL: no more,
     // and when that returns it does not run any more. One at a time.
     void (*outbox_watch)(void *state, void (*fn)(void *arg), void *arg);
+
+    // Changes: recorded by every transaction that makes an item, changes its status or removes it. `seq` grows from
+    // change to change, also from one opening to the next and past a power cut, in an order in which none appears
+    // before one that was read. A row of the tenant "" tells of nothing but its number: pass over it. list: those
+    // behind `after`, the oldest first.
+    int (*change_list)(struct meta_tx *tx, struct arena *arena, int64_t after, size_t limit, struct meta_change **out,
+                       size_t *count, struct error *err);
+    // The first that is still kept and the last; with none, last is one less than first.
+    int (*change_range)(struct meta_tx *tx, int64_t *first, int64_t *last, struct error *err);
+    // Removes those of before a time and up to a number, `limit` at most, and never the last one.
+    int (*change_prune)(struct meta_tx *tx, int64_t before_ms, int64_t up_to, size_t limit, struct error *err);
+    void (*change_watch)(void *state, void (*fn)(void *arg), void *arg); // as outbox_watch
+
+    // Webhooks. put replaces the one of that id; list: of a tenant or (NULL) all, the oldest first; remove takes its
+    // deliveries along: ERR_NOT_FOUND.
+    int (*webhook_put)(struct meta_tx *tx, const struct meta_webhook *row, struct error *err);
+    int (*webhook_list)(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_webhook **out,
+                        size_t *count, struct error *err);
+    int (*webhook_remove)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+
+    // Deliveries. put, and again (which lets one that has ended begin anew; ERR_NOT_FOUND, ERR_CONFLICT when it has
+    // not): they wait, or are behind those of the same item that do; put as DELIVERY_DEAD: it has ended already.
+    // due: waiting ones whose time has come, by their times. settle: notes by `num` what an attempt gave; when it has
+    // ended, the next behind it waits from `ended_ms` on; 0 also when it is gone. waiting: how many have not ended.
+    int (*delivery_put)(struct meta_tx *tx, const struct meta_delivery *row, struct error *err);
+    int (*delivery_again)(struct meta_tx *tx, const char *tenant, const char *webhook, const char *id, int64_t now_ms,
+                          struct error *err);
+    int (*delivery_due)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *webhook,
+                        int64_t now_ms, size_t limit, struct meta_delivery **out, size_t *count, struct error *err);
+    int (*delivery_next)(struct meta_tx *tx, const char *tenant, const char *webhook, int64_t *not_before_ms,
+                         struct error *err); // INT64_MAX when none waits
+    int (*delivery_settle)(struct meta_tx *tx, const struct meta_delivery *row, struct error *err);
+    int (*delivery_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *webhook,
+                        const char *id, struct meta_delivery *out, struct error *err); // ERR_NOT_FOUND
+    int (*delivery_list)(struct meta_tx *tx, struct arena *arena, const struct delivery_query *query,
+                         struct meta_delivery **out, size_t *count, struct error *err);
+    int (*delivery_waiting)(struct meta_tx *tx, const char *tenant, const char *webhook, uint64_t *out,
+                            struct error *err);
+    int (*delivery_prune)(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err); // ended before that
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

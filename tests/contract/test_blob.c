@@ -18,8 +18,10 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+#include <curl/curl.h>
 
 #include "backends/blob/blob_fs.h"
+#include "backends/blob/blob_s3.h"
 #include "backends/fault.h"
 #include "backends/trace.h"
 #include "base/buf.h"
@@ -68,10 +70,51 @@ int renameat(int from, const char *old, int to, const char *name)
 enum variant { PLAIN, TRACED, FAULTY };
 static enum variant variant;
 
+static const struct backend {
+    const struct blob_ops *ops;
+    const char *server; // the variable that says where its server is; NULL: it needs none
+} backends[] = {
+    {&blob_fs, NULL},
+    {&blob_s3, "DEEPLENS_TEST_S3"},
+};
+static const struct backend *backend = &backends[0]; // under test
+
 struct fixture {
     struct blob blob;
     char folder[64];
+    char location[1024];
 };
+
+// Those whose server is given; without one, those that need none.
+static bool wanted(void)
+{
+    bool given = false;
+    for (size_t i = 0; i < ARRAY_LEN(backends); i++)
+        given |= backends[i].server && getenv(backends[i].server);
+    return backend->server ? getenv(backend->server) != NULL : !given;
+}
+
+// A place of this fixture's own: its folder, or a prefix of that name.
+static void locate(struct fixture *f)
+{
+    if (!backend->server) {
+        snprintf(f->location, sizeof f->location, "%s", f->folder);
+        return;
+    }
+    const char *access = getenv("AWS_ACCESS_KEY_ID"), *secret = getenv("AWS_SECRET_ACCESS_KEY");
+    snprintf(f->location, sizeof f->location,
+             "endpoint=%s\nbucket=deeplens\nprefix=%s/\naccess_key=%s\nsecret_key=%s\nowner=contract\n"
+             "part=5242880\n",
+             getenv(backend->server), strrchr(f->folder, '/') + 1, access ? access : "", secret ? secret : "");
+}
+
+static void open_blobs(struct fixture *f)
+{
+    struct error err;
+    f->blob.ops = backend->ops;
+    if (backend->ops->open(f->location, &f->blob.state, &err) < 0)
+        fail_msg("%s", err.message);
+}
 
 static struct blob wrap(struct blob blob)
 {
@@ -90,14 +133,12 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct error err;
     const char *tmp = getenv("TMPDIR");
     assert_non_null(f);
     snprintf(f->folder, sizeof f->folder, "%s/deeplens-blob-XXXXXX", tmp && strlen(tmp) < 32 ? tmp : "/tmp");
     assert_non_null(mkdtemp(f->folder));
-    f->blob.ops = &blob_fs;
-    if (blob_fs.open(f->folder, &f->blob.state, &err) < 0)
-        fail_msg("%s", err.message);
+    locate(f);
+    open_blobs(f);
     f->blob = wrap(f->blob);
     *state = f;
     return 0;
@@ -307,16 +348,26 @@ static void g7_refuses_keys_that_lead_elsewhere(void **state)
     must_be(b, ".a/..b/c..", "y", 1);
 }
 
-static void a_key_is_a_file_or_a_folder(void **state)
+// Files refuse it. Objects lie beside each other, though MinIO does not list what is below another.
+static void a_key_below_another_is_refused_or_beside_it(void **state)
 {
     struct blob b = ((struct fixture *)*state)->blob;
     struct error err = {0};
     must_put(b, "a/b", "x", 1);
-    assert_int_equal(put(b, "a/b/c", "y", 1, &err), -1);
-    assert_int_equal(err.code, ERR_CONFLICT);
+    bool flat = put(b, "a/b/c", "yy", 2, &err) == 0;
+    assert_true(flat || err.code == ERR_CONFLICT);
     err.code = ERR_NONE;
-    assert_int_equal(put(b, "a", "y", 1, &err), -1);
-    assert_int_equal(err.code, ERR_CONFLICT);
+    assert_int_equal(put(b, "a", "zzz", 3, &err), flat ? 0 : -1);
+    assert_true(flat || err.code == ERR_CONFLICT);
+    must_be(b, "a/b", "x", 1);
+    if (flat) {
+        must_be(b, "a/b/c", "yy", 2);
+        must_be(b, "a", "zzz", 3);
+        assert_int_equal(b.ops->remove(b.state, "a/b", &err), 0);
+        must_be_absent(b, "a/b");
+        must_be(b, "a/b/c", "yy", 2);
+        return;
+    }
     must_be_absent(b, "a");
     must_be_absent(b, "a/b/c");
     must_list(b, "", "a/b=1");
@@ -451,10 +502,9 @@ static void serves_many_threads(void **state)
 static void reopens(void **state)
 {
     struct fixture *f = *state;
-    struct error err = {0};
     must_put(f->blob, "a/b", "kept", 4);
     f->blob.ops->close(f->blob.state);
-    assert_int_equal(blob_fs.open(f->folder, &f->blob.state, &err), 0);
+    open_blobs(f);
     must_be(f->blob, "a/b", "kept", 4);
 }
 
@@ -837,7 +887,7 @@ int main(void)
         EACH(replaces_in_one_step),
         EACH(removes),
         EACH(g7_refuses_keys_that_lead_elsewhere),
-        EACH(a_key_is_a_file_or_a_folder),
+        EACH(a_key_below_another_is_refused_or_beside_it),
         EACH(lists_in_byte_order),
         EACH(listing_may_remove_and_stop),
         EACH(g8_large_blobs_stream_through),
@@ -860,13 +910,22 @@ int main(void)
         EACH(injected_faults_leave_nothing),
         EACH(injected_faults_come_when_planned),
     };
+    static const char *const names[] = {"plain", "traced", "under the failing wrapper"};
     log_setup(LOG_OFF, false);
-    int failed = cmocka_run_group_tests_name("blob, plain", contract, NULL, NULL);
-    variant = TRACED;
-    failed += cmocka_run_group_tests_name("blob, traced", contract, NULL, NULL);
-    variant = FAULTY;
-    failed += cmocka_run_group_tests_name("blob, under the failing wrapper", contract, NULL, NULL);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+        backend = &backends[i];
+        for (variant = PLAIN; wanted() && variant <= FAULTY; variant++) {
+            char title[64];
+            snprintf(title, sizeof title, "blob on %s, %s", backend->ops->name, names[variant]);
+            failed += cmocka_run_group_tests_name(title, contract, NULL, NULL);
+        }
+    }
+    backend = &backends[0];
     variant = PLAIN;
-    failed += cmocka_run_group_tests_name("blob on files", files, NULL, NULL);
+    if (wanted())
+        failed += cmocka_run_group_tests_name("what only files promise", files, NULL, NULL);
+    curl_global_cleanup();
     return failed;
 }

@@ -173,7 +173,7 @@ static void extract(const struct extractor *x, const struct extractor_model *mod
                     size_t count, float *out)
 {
     struct error err = {0};
-    if (x->ops->extract(x->state, model, p, count, out, &err))
+    if (x->ops->extract(x->state, model, p, count, out, NULL, &err))
         fail_msg("%s: %s", model->name, err.message);
 }
 
@@ -256,12 +256,12 @@ static void check_refusals(const struct extractor *x, const struct extractor_mod
     struct pixels p = scene(16, 16, 1), none = {0};
     float *v = test_malloc(model->dimension * sizeof(float));
     struct extractor_model foreign = *model;
-    assert_int_equal(x->ops->extract(x->state, &foreign, &p, 1, v, &err), -1);
+    assert_int_equal(x->ops->extract(x->state, &foreign, &p, 1, v, NULL, &err), -1);
     assert_int_equal(err.code, ERR_EXTRACTION_FAILED);
     assert_true(strlen(err.message) > 0);
-    assert_int_equal(x->ops->extract(x->state, model, &p, model->batch_max + 1, v, NULL), -1);
-    assert_int_equal(x->ops->extract(x->state, model, &none, 1, v, NULL), -1);
-    assert_int_equal(x->ops->extract(x->state, model, &p, 0, v, &err), 0);
+    assert_int_equal(x->ops->extract(x->state, model, &p, model->batch_max + 1, v, NULL, NULL), -1);
+    assert_int_equal(x->ops->extract(x->state, model, &none, 1, v, NULL, NULL), -1);
+    assert_int_equal(x->ops->extract(x->state, model, &p, 0, v, NULL, &err), 0);
     pixels_free(&p);
     test_free(v);
 }
@@ -281,7 +281,7 @@ static void *crowd_work(void *arg)
     float *v = malloc(c->model->dimension * sizeof(float));
     for (int i = 0; v && i < ROUNDS; i++) {
         int which = (c->me + i) % THREADS;
-        if (c->x->ops->extract(c->x->state, c->model, &c->pictures[which], 1, v, NULL) ||
+        if (c->x->ops->extract(c->x->state, c->model, &c->pictures[which], 1, v, NULL, NULL) ||
             !same(c->model, v, c->expected + (size_t)which * c->model->dimension))
             c->different++;
     }

@@ -676,6 +676,61 @@ static void test_search_many(void **state)
     set_free(&set);
 }
 
+// A vector whose cosine with `to` is `cosine`.
+static void like_vector(const float *to, double cosine, float *out, size_t dimension)
+{
+    double along = 0, square = 0;
+    unit_vector(out, dimension);
+    for (size_t i = 0; i < dimension; i++)
+        along += (double)out[i] * to[i];
+    for (size_t i = 0; i < dimension; i++) {
+        out[i] -= (float)along * to[i];
+        square += (double)out[i] * out[i];
+    }
+    for (size_t i = 0; i < dimension; i++)
+        out[i] = (float)(cosine * to[i] + sqrt((1 - cosine * cosine) / square) * out[i]);
+}
+
+// Where less than all is asked for, what is clearly above the least score is found, nearly all that is just above it,
+// and nothing below it.
+static void test_high_scores_are_found_with_less_accuracy(void **state)
+{
+    struct fixture *f = *state;
+    enum { QUERIES = 40, LIKE = 10, DIMENSION_MOST = 1792 };
+    static float query[DIMENSION_MOST], like[DIMENSION_MOST];
+    const size_t dimensions[] = {40, 512, DIMENSION_MOST};
+    for (size_t d = 0; d < ARRAY_LEN(dimensions); d++) {
+        char name[32];
+        size_t dimension = dimensions[d], edge = 0, edge_found = 0;
+        snprintf(name, sizeof name, "like_%zu", dimension);
+        struct set set = set_make(f, name, dimension, 500);
+        for (size_t q = 0; q < QUERIES; q++) {
+            unit_vector(query, dimension);
+            for (int i = 0; i < LIKE; i++) { // 0.725, 0.755, … 0.995
+                char id[16];
+                snprintf(id, sizeof id, "q%02zu_%d", q, i);
+                like_vector(query, 0.725 + 0.03 * i, like, dimension);
+                put(f, name, id, like, NULL);
+            }
+            if (q == QUERIES / 2)
+                reopen(f);
+            struct answer a =
+                ask(f, name, &(struct index_query){.vector = query, .k = 100, .min_score = 0.8F, .accuracy = 0.5F});
+            size_t clear = 0;
+            for (size_t i = 0; i < a.count; i++) {
+                assert_true(a.hits[i].score >= 0.8F);
+                clear += a.hits[i].score > 0.9F && strncmp(a.hits[i].id, "q", 1) == 0;
+                edge_found += a.hits[i].score < 0.83F && strncmp(a.hits[i].id, "q", 1) == 0;
+            }
+            assert_int_equal(clear, 4);
+            edge++;
+            arena_free(&a.arena);
+        }
+        assert_in_range(edge_found, edge * 19 / 20, edge);
+        set_free(&set);
+    }
+}
+
 static void test_ties_break_by_id(void **state)
 {
     struct fixture *f = *state;
@@ -1103,6 +1158,7 @@ int main(void)
         CASE(test_random_writes),
         CASE(test_search_is_exact),
         CASE(test_search_many),
+        CASE(test_high_scores_are_found_with_less_accuracy),
         CASE(test_ties_break_by_id),
         CASE(test_scores),
         CASE(test_filters),

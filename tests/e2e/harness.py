@@ -104,13 +104,18 @@ class Server:
         environment = {**os.environ, **(self.env or {})}
         self.log = open(self.data_dir + ".log", "ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment, text=True)
-        if wait:
-            line = self.process.stdout.readline()
-            if "http://" not in line:
-                self.process.wait(PATIENCE)
-                raise RuntimeError("the server did not start:\n" + self.log_text())
-            self.port = int(line.rsplit(":", 1)[1])
+        if wait and not self.wait_ready():
+            raise RuntimeError("the server did not start:\n" + self.log_text())
         return self
+
+    def wait_ready(self) -> bool:
+        """Until it says its address; False when it ended before."""
+        line = self.process.stdout.readline()
+        if "http://" not in line:
+            self.process.wait(PATIENCE)
+            return False
+        self.port = int(line.rsplit(":", 1)[1])
+        return True
 
     def log_text(self) -> str:
         return pathlib.Path(self.data_dir + ".log").read_text(errors="replace")

@@ -12,7 +12,7 @@ TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
 ID = r"^img_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 SOME_ID = "img_01a20568-38f1-7000-a57b-3e38c223029a"  # well formed; nobody has it
 ITEM_MEMBERS = {"imageId", "tenantId", "kind", "status", "fileName", "contentType", "format", "sizeBytes", "width", "height",
-                "contentHash", "uploadedBy", "metadata", "tags", "models", "uploadedAt", "lastUpdated", "searchableAfter",
+                "contentHash", "uploadedBy", "metadata", "tags", "autoTags", "models", "uploadedAt", "lastUpdated", "searchableAfter",
                 "originalUrl", "thumbnailUrl", "statusUrl"}
 
 
@@ -403,7 +403,7 @@ class Deletes(Case):
         for method, path in (("GET", ""), ("GET", "/status"), ("GET", "/original"), ("GET", "/thumbnail"), ("DELETE", "")):
             self.assert_problem(server.request(method, f"/api/v1/images/{SOME_ID}{path}"), 404, "NOT_FOUND", SOME_ID)
             self.assert_problem(server.request(method, f"/api/v1/images/img_123456{path}"), 404, "NOT_FOUND", "img_123456")
-            for bad in ("x", "img_", "vid_" + SOME_ID[4:], SOME_ID[4:] + "0", "img_%27%20OR%201", "%2e%2e", "img_" + "0" * 99):
+            for bad in ("x", "img_", "vod_" + SOME_ID[4:], SOME_ID[4:] + "0", "img_%27%20OR%201", "%2e%2e", "img_" + "0" * 99):
                 with self.subTest(bad):
                     self.assert_problem(server.request(method, f"/api/v1/images/{bad}{path}"), 400, "INVALID_ID")
 
@@ -557,8 +557,10 @@ class Searches(Case):
     def test_bad_searches(self):
         server = self.fill()
         for members, status, code, says in (
-                ({}, 400, "INVALID_REQUEST", "exactly one"), ({"imageId": self.ids[0], "vector": [1] * 512}, 400, "INVALID_REQUEST",
-                                                              "exactly one"),
+                ({}, 400, "INVALID_REQUEST", "something to search for"),
+                ({"text": "a dog"}, 422, "MODEL_UNKNOWN", "make models"),
+                ({"terms": [{"imageId": self.ids[0], "vector": [1] * 512}]}, 400, "INVALID_REQUEST", "one of"),
+                ({"imageId": self.ids[0], "terms": [{"imageId": self.ids[0], "weight": -1}]}, 400, "INVALID_REQUEST", "nothing"),
                 ({"imageId": self.ids[0], "model": "resnet"}, 422, "MODEL_UNKNOWN", "builtin"),
                 ({"imageId": self.ids[0], "tenantId": "nobody"}, 404, "TENANT_UNKNOWN", "nobody"),
                 ({"imageId": self.ids[0], "limit": 3}, 400, "INVALID_REQUEST", "limit"),
@@ -762,7 +764,7 @@ class Wire(Case):
     def test_other_methods(self):
         server = self.server()
         for method, path, allowed in (("GET", "/api/v1/images/upload", {"POST"}), ("PUT", "/api/v1/images", {"GET", "HEAD"}),
-                                      ("POST", "/healthz", {"GET", "HEAD"}), ("GET", "/api/v1/search", {"POST"}),
+                                      ("POST", "/healthz", {"GET", "HEAD"}), ("PUT", "/api/v1/search", {"GET", "HEAD", "POST"}),
                                       ("PATCH", "/api/v1/images/" + SOME_ID, {"GET", "HEAD", "DELETE"}),
                                       ("DELETE", "/api/v1/admin/tenants", {"GET", "HEAD", "POST"})):
             answer = server.request(method, path)
@@ -857,7 +859,8 @@ class Events(Case):
         self.assertRegex(uploaded["filePath"], r"^/storage/tenant-default/images/\d{4}/\d\d/\d\d/img_\S+\.png$")
         self.assertTrue(uploaded["storageProvider"]["type"])
         self.assertEqual(events["images.uploaded"]["processingOptions"],
-                         {"models": ["builtin"], "priority": "high", "skipDuplicateCheck": False, "generateThumbnail": True})
+                         {"models": ["builtin"], "priority": "high", "skipDuplicateCheck": False, "generateThumbnail": True,
+                          "duplicatePolicy": "keep"})
         extraction = events["features.extraction"]
         self.assertEqual((extraction["data"]["imagePath"], extraction["data"]["modelName"],
                           extraction["data"]["expectedDimension"]), (uploaded["filePath"], "builtin", 512))

@@ -13,10 +13,10 @@ import subprocess
 import harness
 from harness import BINARY, Case, png, wait_until
 
-COMMANDS = ["serve", "upload", "search", "status", "list", "delete", "ledger", "topics", "topics list", "topics describe",
+COMMANDS = ["serve", "upload", "search", "status", "events", "list", "delete", "ledger", "topics", "topics list", "topics describe",
             "topics create", "topics alter", "topics delete", "topics recreate", "topics ensure", "topics peek", "topics produce",
             "groups", "groups list", "groups describe", "groups reset", "groups delete", "lag", "dlq", "dlq list", "dlq show",
-            "dlq replay", "dlq purge", "tenants", "tenants list", "tenants add", "models", "models list", "doctor"]
+            "dlq replay", "dlq purge", "webhooks", "webhooks list", "webhooks add", "webhooks test", "webhooks deliveries", "webhooks replay", "tenants", "tenants list", "tenants add", "models", "models list", "doctor"]
 DEFAULT_PORT = 8080
 
 
@@ -211,9 +211,11 @@ class Finding(Program):
             pathlib.Path(path).write_text(json.dumps(value), encoding="utf-8")
             by_vector = self.json("search", "--vector", path, "--min-score", "0.999", server=server)
             self.assertEqual([hit["imageId"] for hit in by_vector["results"]], [self.ids[1]])
+        both = self.json("search", file, "--id", self.ids[0], server=server)
+        self.assertEqual(both["results"][0]["imageId"], self.ids[2], "the file's, as the item is left out")
         filtered = self.json("search", file, "--filter", '{"fileName": "<p&0>.png"}', server=server)
         self.assertEqual([hit["imageId"] for hit in filtered["results"]], [self.ids[0]])
-        for arguments, code in (([], 2), ([file, "--id", self.ids[0]], 2), (["--filter", "{", file], 2), (["/missing.png"], 1),
+        for arguments, code in (([], 2), ([file, "--vector", path], 2), (["--without", "x"], 2), (["--filter", "{", file], 2), (["/missing.png"], 1),
                                 ([file, "--top", "x"], 2), (["--id", "x"], 1), ([file, "--model", "none"], 1),
                                 ([file, "--tenant", "nobody"], 1)):
             self.said("search", *arguments, server=server, code=code)
@@ -262,6 +264,57 @@ class Finding(Program):
         image_id = failing.upload(png(1)).json["imageId"]
         self.assertIn("IMAGE_CORRUPT", self.cli("status", image_id, "--watch", server=failing).stdout)
         self.assertEqual(self.cli("status", image_id, "--watch", server=failing).returncode, 1)
+
+    def test_events(self):
+        server = self.server()
+        ids = [server.upload(png(seed)).json["imageId"] for seed in (1, 2)]
+        for image_id in ids:
+            server.wait_status(image_id, "completed")
+        events = self.json_lines("events", server=server)
+        self.assertEqual([event["seq"] for event in events], list(range(1, 7)))
+        self.assertEqual([e["status"] for e in events if e["imageId"] == ids[0]], ["uploaded", "processing", "completed"])
+        self.assertEqual([e["seq"] for e in self.json_lines("events", "--since", "4", server=server)], [5, 6])
+        chosen = self.json_lines("events", "--image", ids[1], "--status", "completed,failed", server=server)
+        self.assertEqual([(e["imageId"], e["status"]) for e in chosen], [(ids[1], "completed")])
+        self.assertEqual(self.said("events", "--since", "4", server=server).splitlines()[1].split()[0], "6")
+        self.assertEqual(self.json_lines("events", "--since", "6", server=server), [])
+        self.said("events", "--image", "no-id", server=server, code=1)
+        self.said("events", "--tenant", "nobody", server=server, code=1)
+
+    def test_following_goes_on_after_the_server_was_killed(self):
+        """Each change once and in order, though the connection breaks; those that were made meanwhile, too."""
+        server = self.server()
+        first = server.upload(png(1)).json["imageId"]
+        server.wait_status(first, "completed")
+        with subprocess.Popen([BINARY, "events", "--follow", "--since", "0", "--json", "--server", server.url],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+            self.addCleanup(client.kill)
+            seen = [json.loads(client.stdout.readline()) for _ in range(3)]
+            server.flags = ("--http-listen", f"127.0.0.1:{server.port}")
+            server.kill()
+            server.start()
+            second = server.upload(png(2)).json["imageId"]
+            while seen[-1]["imageId"] != second or seen[-1]["status"] != "completed":
+                seen.append(json.loads(client.stdout.readline()))
+            client.send_signal(signal.SIGINT)
+            self.assertEqual(client.wait(harness.PATIENCE), 130)
+            self.assertIn("tried again", client.stderr.read())
+        self.assertEqual([(e["imageId"], e["status"]) for e in seen],
+                         [(i, status) for i in (first, second) for status in ("uploaded", "processing", "completed")])
+        self.assertEqual([e["seq"] for e in seen], sorted({e["seq"] for e in seen}))
+
+    def test_waiting_goes_on_after_the_server_was_killed(self):
+        server = self.server("--fault", "extractor.extract:sleep=30000@1+")  # nothing ends here
+        command = [BINARY, "upload", self.folder(["a.png", "b.png", "c.png"]), "--wait", "--json", "--server", server.url]
+        env = {**os.environ, "XDG_STATE_HOME": self.scratch}
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+            self.addCleanup(client.kill)
+            wait_until(lambda: server.ledger()["accepted"] == 3, "all are uploaded")
+            server.flags = ("--http-listen", f"127.0.0.1:{server.port}")
+            server.kill()
+            server.start()
+            summary = json.loads(client.stdout.read())
+            self.assertEqual((client.wait(harness.PATIENCE), summary["searchable"]), (0, 3))
 
     def test_tenants(self):
         server = self.server()
@@ -397,7 +450,7 @@ class Helping(Program):
                 text = self.said(*command.split(), "--help")
                 self.assertIn("deeplens " + command, text)
                 self.assertLessEqual(max(map(len, text.splitlines())), 120)
-                if command not in ("topics", "groups", "dlq", "tenants", "models"):
+                if command not in ("topics", "groups", "dlq", "tenants", "models", "webhooks"):
                     self.assertIn("Example", text)
                 self.assertEqual(self.said("help", *command.split()), text)
         overview = self.said("help")

@@ -221,15 +221,24 @@ def vector_of(picture: bytes) -> list:
 
 
 class Extractor(threading.Thread):
-    """A feature extractor in Python, as another team would write it: it knows the topics and a folder."""
+    """A feature extractor in Python, as another team would write it: it knows the topics and a folder. Each item fails
+    `failures` times."""
 
-    def __init__(self, address, storage):
+    def __init__(self, address, storage, failures=0):
         super().__init__()
         import confluent_kafka
+        self.failures, self.asked = failures, {}
         self.storage, self.done, self.stop_asked, self.trouble = storage, [], threading.Event(), None
         self.consumer = confluent_kafka.Consumer({"bootstrap.servers": address, "group.id": "python-feature-extraction",
                                                   "auto.offset.reset": "earliest", "enable.auto.commit": False})
         self.producer = confluent_kafka.Producer({"bootstrap.servers": address, "enable.idempotence": True})
+
+    def failure(self, data) -> dict:
+        """As the document of the topics has it."""
+        return {"imageId": data["imageId"], "tenantId": TENANT, "status": "failed",
+                "error": {"code": "EXTRACTION_TIMEOUT", "message": "Feature extraction timed out after 60 seconds",
+                          "stackTrace": "...", "retryable": True},
+                "failedAt": "2026-01-14T10:31:00Z", "attemptNumber": self.asked[data["imageId"]]}
 
     def answer(self, request: dict) -> dict:
         data = request["data"]
@@ -251,7 +260,12 @@ class Extractor(threading.Thread):
                 if message is None or message.error():
                     continue
                 request = json.loads(message.value())
-                self.producer.produce(INDEXING, text(self.answer(request)), message.key())
+                item = request["data"]["imageId"]
+                self.asked[item] = self.asked.get(item, 0) + 1
+                if self.asked[item] <= self.failures:
+                    self.producer.produce(FAILED, text(self.failure(request["data"])), message.key())
+                else:
+                    self.producer.produce(INDEXING, text(self.answer(request)), message.key())
                 self.producer.flush(clients.PATIENCE)
                 self.consumer.commit(message, asynchronous=False)
                 self.done.append(request)
@@ -297,6 +311,21 @@ class Workers(Among):
             for event in events:
                 self.assertEqual((event["traceId"], event["deep"]), ("trace-7", {"a": [1, None, "x"]}), topic)
                 self.assertEqual(event["data"]["campaign"], {"id": 42}, topic)
+
+    def test_g2_what_a_worker_of_others_fails_at_is_tried_again(self):
+        worker = Extractor(self.kafka.address, self.place / "data/storage", failures=1)
+        worker.start()
+        self.addCleanup(worker.stop)
+        ours = [self.server.upload(png(seed), TENANT).json["imageId"] for seed in range(2100, 2103)]
+        for image_id in ours:
+            steps = self.server.wait_status(image_id, "completed", tenant=TENANT)["processingSteps"]
+            retry = next(step for step in steps if step["step"] == "retry")
+            self.assertEqual((retry["attempt"], retry["status"]), (1, "completed"))
+            self.assertIn("timed out", retry["error"])
+        self.assertIsNone(worker.trouble)
+        self.assertEqual(worker.asked, dict.fromkeys(ours, 2))
+        self.assertEqual(self.letters(0), [])
+        self.check_ledger(failed=0, inFlight=0)
 
     def test_what_nobody_else_can_do_is_not_left_out(self):
         for roles, flags, says in (("image,extract,index", self.server.flags, "leaves out api"),

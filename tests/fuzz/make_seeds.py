@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what the fuzzers start from, a folder each: make_seeds.py FOLDER PICTURES_PROGRAM. Events are the texts in
-seeds/event; pictures come from tests/e2e/pictures.c, whole and cut; filters and forms are made here."""
+"""Writes what the fuzzers start from, a folder each: make_seeds.py FOLDER PICTURES_PROGRAM. Events and tokenizers are the
+files in seeds/; pictures come from tests/e2e/pictures.c, whole and cut; videos from the
+`ffmpeg` program; filters and forms are made here."""
 import pathlib
 import shutil
 import subprocess
@@ -31,6 +32,10 @@ FORMS = [
 ]
 
 
+VIDEOS = {"a.mp4": "libx264", "b.mov": "mpeg4", "c.webm": "libvpx", "d.mkv": "libx265", "e.avi": "mjpeg", "f.ts": "mpeg2video",
+          "g.mpg": "mpeg1video", "h.3gp": "h263"}
+
+
 def write(folder, seeds):
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in seeds:
@@ -41,12 +46,20 @@ def main():
     folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
     write(folder / "filter", ((f"{i}.json", text.encode()) for i, text in enumerate(FILTERS)))
     write(folder / "multipart", ((f"{i}.form", data) for i, data in enumerate(FORMS)))
-    shutil.copytree(pathlib.Path(__file__).parent / "seeds" / "event", folder / "event")
+    for name in ("event", "tokenizer"):
+        shutil.copytree(pathlib.Path(__file__).parent / "seeds" / name, folder / name)
     made = folder / "image"
     made.mkdir()
     subprocess.run([program, made], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     write(made, [("cut-" + p.name, p.read_bytes()[: p.stat().st_size // 2]) for p in sorted(made.iterdir())])
     shutil.copytree(made, folder / "probe")
+    films = folder / "video"
+    films.mkdir()
+    for name, codec in VIDEOS.items():
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=d=0.2:s=64x48:r=25", "-c:v", codec]
+        subprocess.run([*command, *(["-s", "176x144"] if codec == "h263" else []), films / name], check=True,
+                       stderr=subprocess.DEVNULL)
+    write(films, [("cut-" + p.name, p.read_bytes()[: p.stat().st_size // 2]) for p in sorted(films.iterdir())])
 
 
 if __name__ == "__main__":

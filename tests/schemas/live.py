@@ -3,6 +3,7 @@
 topics against schemas/*.json."""
 import contextlib
 import json
+import os
 import pathlib
 import re
 import struct
@@ -86,7 +87,7 @@ class Client:
             return
         content = self.resolve(responses.get(str(status), responses["default"])).get("content", {})
         kind = kind.split(";")[0]
-        if kind not in content and "*/*" not in content:
+        if body and kind not in content and "*/*" not in content:
             self.problems.append(f"{where}: {kind} is not described")
         if not kind.endswith("json") or kind not in content:
             return
@@ -151,13 +152,84 @@ def use_images(client):
     client.ask("GET", "/api/v1/images", query="?limit=1")
     client.ask("GET", "/api/v1/images", query="?limit=none")
     client.ask("GET", "/api/v1/images/{id}", {"id": "img_nothing"})
+    for body in (b'{"path":"/storage/tenant-default/in/none.png"}', b'{"prefix":"/storage/tenant-default/in/"}', b"{}"):
+        client.ask("POST", "/api/v1/images/import", body=body, kind="application/json")
     client.ask("POST", "/api/v1/images/upload", body=b"text", kind="application/octet-stream")
     body, kind = form(file=png(1), topK="2")
     found = client.ask("POST", "/api/v1/search", body=body, kind=kind)[1]["results"]
     assert found and found[0]["imageId"] == first
     client.ask("POST", "/api/v1/search", body=json.dumps({"imageId": first, "topK": 1}).encode(), kind="application/json")
     client.ask("POST", "/api/v1/search", body=b'{"vector":[1]}', kind="application/json")
+    both = {"imageId": first, "terms": [{"vector": [1] * 512, "weight": -0.5}]}
+    client.ask("POST", "/api/v1/search", body=json.dumps(both).encode(), kind="application/json")
+    client.ask("GET", "/api/v1/search", query="?topK=1&imageId=" + first)
+    client.ask("GET", "/api/v1/duplicates", query="?limit=1")
+    client.ask("GET", "/api/v1/duplicates", query="?imageId=" + first)
+    client.ask("GET", "/api/v1/search", query="?text=a%20dog")
     client.ask("DELETE", "/api/v1/images/{id}", {"id": second})
+
+
+def film() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="deeplens-film-") as folder:
+        path = os.path.join(folder, "film.mp4")
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=d=1:s=64x48:r=10", "-c:v",
+                        "libx264", "-pix_fmt", "yuv420p", path], check=True, timeout=WAIT)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def use_videos(client):
+    videos = "/api/v1/videos"
+    body, kind = form(file=film(), metadata='{"shop":"north"}')
+    video = client.ask("POST", videos + "/upload", body=body, kind=kind)[1]["videoId"]
+    one = {"id": video}
+    deadline = time.monotonic() + WAIT
+    while (status := client.ask("GET", videos + "/{id}/status", one)[1])["status"] != "completed":
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{video} is not completed after {WAIT} seconds: {status}")
+        time.sleep(0.05)
+    assert client.ask("POST", videos + "/upload", body=body, kind=kind)[1]["videoId"] == video
+    client.ask("POST", videos + "/upload", body=b"text", kind="application/octet-stream")
+    client.ask("GET", videos)
+    client.ask("GET", videos + "/{id}", one)
+    client.ask("GET", videos + "/{id}", {"id": "vid_nothing"})
+    client.ask("GET", videos + "/{id}/original", one)
+    client.ask("GET", videos + "/{id}/original", one, headers={"Range": "bytes=0-9"})
+    client.ask("GET", videos + "/{id}/thumbnail", one)
+    frame = client.ask("GET", videos + "/{id}/frames", one, query="?limit=1")[1]["items"][0]
+    client.ask("GET", "/api/v1/images/{id}", {"id": frame["imageId"]})
+    body, kind = form(file=png(1), filter=json.dumps({"videoId": video}))
+    assert client.ask("POST", "/api/v1/search", body=body, kind=kind)[1]["results"][0]["videoId"] == video
+    client.ask("DELETE", videos + "/{id}", one)
+
+
+def use_live(client):
+    hub = "/hubs/processing-status"
+    client.ask("GET", "/api/v1/events", query="?since=none")
+    for query in ("", "?negotiateVersion=1"):
+        token = client.ask("POST", hub + "/negotiate", query=query, body=b"{}", kind="application/json")[1]
+        at = "?id=" + token.get("connectionToken", token["connectionId"])
+        client.ask("GET", hub, query=at)  # the first poll
+        client.ask("POST", hub, query=at, body=b'{"protocol":"json","version":1}\x1e', kind="text/plain")
+        client.ask("GET", hub, query=at)
+        client.ask("DELETE", hub, query=at)
+        client.ask("GET", hub, query=at)  # gone
+
+
+def use_models(client):
+    models, rebuilds, kind = "/api/v1/admin/models", "/api/v1/admin/rebuilds", "application/json"
+    client.ask("PUT", models + "/default", body=b'{"model":"builtin","tenantId":"acme-corp"}', kind=kind)
+    client.ask("PUT", models + "/default", body=b'{"model":"none"}', kind=kind)
+    client.ask("PUT", models + "/default", body=b'{"model":"builtin","later":true}', kind=kind)
+    client.ask("GET", models + "/compare", query="?from=builtin&to=builtin")
+    client.ask("GET", models + "/compare", query="?from=builtin")
+    client.ask("DELETE", models + "/{model}/vectors", {"model": "none"})
+    client.ask("DELETE", models + "/{model}/vectors", {"model": "builtin"})
+    client.ask("POST", rebuilds, body=b"{}", kind=kind)
+    client.ask("POST", rebuilds, body=b'{"model":"none"}', kind=kind)
+    client.ask("GET", rebuilds)
+    client.ask("DELETE", rebuilds)
+    client.ask("DELETE", rebuilds)
 
 
 def use_admin(client):
@@ -165,16 +237,39 @@ def use_admin(client):
         client.ask("GET", "/api/v1/admin/" + path)
     client.ask("POST", "/api/v1/admin/tenants", body=b'{"name":"acme-corp"}', kind="application/json")
     client.ask("POST", "/api/v1/admin/tenants", body=b"{", kind="application/json")
-    client.ask("PUT", "/api/v1/admin/models/default", body=b'{"model":"builtin","tenantId":"acme-corp"}', kind="application/json")
-    client.ask("PUT", "/api/v1/admin/models/default", body=b'{"model":"none"}', kind="application/json")
+    for body in (b'{"duplicatePolicy":"link"}', b'{"duplicatePolicy":null}', b'{"duplicatePolicy":"burn"}'):
+        client.ask("PATCH", "/api/v1/admin/tenants/{tenant}", {"tenant": "acme-corp"}, body=body, kind="application/json")
+    use_models(client)
     client.ask("GET", "/api/v1/admin/topics/{topic}", {"topic": "deeplens.images.uploaded"})
     client.ask("GET", "/api/v1/admin/topics/{topic}", {"topic": "none"})
     groups = client.ask("GET", "/api/v1/admin/groups")[1]["groups"]
     client.ask("GET", "/api/v1/admin/groups/{group}", {"group": groups[0]["name"]})
+    use_live(client)
+    use_webhooks(client)
     use_topics(client)
     use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
         client.ask("GET", path)
+
+
+def use_webhooks(client):
+    hooks, kind = "/api/v1/admin/webhooks", "application/json"
+    hook = client.ask("POST", hooks, body=b'{"url":"http://192.0.2.1/"}', kind=kind)  # refused
+    assert hook[0] == 400
+    hook = {"id": client.ask("POST", hooks, body=b'{"url":"http://localhost:9/","types":["media.uploaded"]}', kind=kind)[1]["id"]}
+    client.ask("GET", hooks)
+    client.ask("POST", hooks + "/{id}/rotate", hook, body=b"{}", kind=kind)
+    one = {**hook, "delivery": client.ask("POST", hooks + "/{id}/test", hook)[1]["id"]}
+    deadline = time.monotonic() + WAIT
+    while client.ask("GET", hooks + "/{id}/deliveries/{delivery}", one)[1]["state"] != "dead":
+        if time.monotonic() > deadline:
+            raise RuntimeError("the test of a webhook does not end")
+        time.sleep(0.05)
+    client.ask("GET", hooks + "/{id}/deliveries", hook, query="?state=dead&limit=1")
+    client.ask("GET", hooks + "/{id}/deliveries", hook, query="?state=none")
+    client.ask("POST", hooks + "/{id}/deliveries/{delivery}/replay", one)
+    client.ask("DELETE", hooks + "/{id}", hook)
+    client.ask("DELETE", hooks + "/{id}", hook)
 
 
 def use_topics(client):
@@ -228,8 +323,8 @@ def topics_of(client):
 def check(program, document, check_event):
     """`check_event(topic, form, event)` gives what is wrong with an event. Returns problems and the events' topics."""
     problems, asked, seen = [], set(), set()
-    runs = [("envelope", [], (use_images, use_admin)),
-            ("flat", ["--events-format", "flat", "--events-ids", "bare"], (use_images,)),
+    runs = [("envelope", [], (use_images, use_videos, use_admin)),
+            ("flat", ["--events-format", "flat", "--events-ids", "bare"], (use_images, use_videos)),
             ("envelope", ["--fault", "extractor.extract:EXTRACTION_FAILED", "--retry-attempts", "1"], (use_dead_letters,))]
     for written, flags, uses in runs:
         with server(program, *flags) as base:

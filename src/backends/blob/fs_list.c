@@ -89,7 +89,7 @@ static bool entry_name(const struct walk *w, DIR *dir, const struct dirent *entr
                        char sortable[NAME_MAX + 2])
 {
     size_t len = strlen(entry->d_name);
-    if (!fs_part_valid(entry->d_name, len) || used + len > KEY_MAX || (!used && !strcmp(entry->d_name, FS_TMP)))
+    if (!blob_part_valid(entry->d_name, len) || used + len > KEY_MAX || (!used && !strcmp(entry->d_name, FS_TMP)))
         return false;
     unsigned char type = entry->d_type;
     struct stat st;

@@ -2,7 +2,6 @@
 // From keys to folders. A key is walked from the root's descriptor, without following symbolic links, so that nothing
 // outside of the root can be reached, whatever somebody planted inside: by the kernel in one call (openat2) where
 // it can and nothing is to be made, else part by part.
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -13,29 +12,13 @@
 #include "backends/blob/fs_int.h"
 #include "base/hash.h"
 
-bool fs_part_valid(const char *name, size_t len)
-{
-    if (len < 1 || len > NAME_MAX || (len <= 2 && strncmp(name, "..", len) == 0))
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-            return false;
-    return true;
-}
-
 int fs_key_check(const char *key, struct error *err)
 {
-    size_t total = strlen(key);
-    bool good = total >= 1 && total <= KEY_MAX;
-    for (const char *part = key; good;) {
-        size_t len = strcspn(part, "/");
-        bool reserved = part == key && len == sizeof FS_TMP - 1 && strncmp(part, FS_TMP, len) == 0;
-        good = fs_part_valid(part, len) && !reserved;
-        if (!part[len])
-            break;
-        part += len + 1;
-    }
-    return good ? 0 : error_set(err, ERR_INVALID, "\"%.64s\" cannot be the key of a blob", key);
+    bool reserved =
+        strncmp(key, FS_TMP, sizeof FS_TMP - 1) == 0 && (!key[sizeof FS_TMP - 1] || key[sizeof FS_TMP - 1] == '/');
+    if (blob_key_valid(key) && !reserved)
+        return 0;
+    return error_set(err, ERR_INVALID, "\"%.64s\" cannot be the key of a blob", key);
 }
 
 static int open_part(int parent, const char *name)

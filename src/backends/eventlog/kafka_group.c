@@ -6,7 +6,10 @@
 #include "backends/eventlog/kafka_int.h"
 #include "base/clock.h"
 
-enum { DRAIN_MS = 3000 }; // that what was delivered has to be committed, before its partition is given up
+enum {
+    DRAIN_MS = 3000, // that what was delivered has to be committed, before its partition is given up
+    ASK_MS = 1000,   // for what was committed, at a time
+};
 
 struct kf_part *kf_part_find(struct elog_consumer *c, const char *topic, int32_t partition)
 {
@@ -119,9 +122,33 @@ int kf_commit(struct elog_consumer *c, const char *topic, int32_t partition, int
 
 // ---- Rebalances
 
+static bool ask_committed(struct elog_consumer *c, rd_kafka_topic_partition_list_t *list)
+{
+    if (rd_kafka_committed(c->rk, list, ASK_MS) != 0)
+        return false;
+    for (int i = 0; i < list->cnt; i++)
+        if (list->elems[i].err)
+            return false;
+    return true;
+}
+
+// Fills in where to begin. librdkafka would ask for what was committed by itself, but only once: when that meets a
+// coordinator that has just moved or restarted, the partitions stay assigned and nothing of them is ever fetched (its
+// issue 5586). So we ask, until there is an answer or no need of one.
+static void find_beginnings(struct elog_consumer *c, rd_kafka_topic_partition_list_t *list)
+{
+    while (!ask_committed(c, list))
+        if (c->stop || rd_kafka_assignment_lost(c->rk))
+            return;
+    for (int i = 0; i < list->cnt; i++)
+        if (list->elems[i].offset < 0)
+            list->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+}
+
 static void assign(struct elog_consumer *c, rd_kafka_topic_partition_list_t *list)
 {
     int32_t epoch = ++c->log->epoch;
+    find_beginnings(c, list);
     pthread_mutex_lock(&c->lock);
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *one = &list->elems[i];

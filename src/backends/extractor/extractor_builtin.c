@@ -31,8 +31,12 @@ struct builtin {
     struct measure measure;
 };
 
-static const struct extractor_model the_model = {
-    .name = "builtin", .version = "1.0", .dimension = MEASURE_DIMENSION, .input_edge = 256, .batch_max = 64};
+static const struct extractor_model the_model = {.name = "builtin",
+                                                 .version = "1.0",
+                                                 .dimension = MEASURE_DIMENSION,
+                                                 .input_edge = 256,
+                                                 .batch_max = 64,
+                                                 .duplicate_score = 0.8};
 
 static const float block_weights[MEASURE_BLOCKS] = {
     [MEASURE_SHAPE] = 1.2F, [MEASURE_TINT] = 1.0F, [MEASURE_COLOUR] = 0.7F, [MEASURE_LAYOUT] = 0.7F};
@@ -101,8 +105,9 @@ static void extract_one(const struct builtin *b, const struct pixels *in, float 
 }
 
 static int builtin_extract(void *state, const struct extractor_model *model, const struct pixels *pictures,
-                           size_t count, float *vectors, struct error *err)
+                           size_t count, float *vectors, struct extractor_labels *labels, struct error *err)
 {
+    (void)labels;
     if (model != &the_model || count > the_model.batch_max)
         return error_set(err, ERR_EXTRACTION_FAILED, "The built-in extractor was asked for what it does not offer");
     for (size_t i = 0; i < count; i++)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Models in folders: read (model_spec.c), each given a worker (worker.c) and a queue (batcher.c) in front of it. A
 // picture is fitted here (picture.c), goes through the queue into the worker's shared memory, and comes back as numbers
-// that are brought to length 1 and checked: no vector that is zero or no number leaves this file.
+// that are brought to length 1 and checked: no vector that is zero or no number leaves this file. Texts go their own
+// way (text_side.c); a model may have either side or both.
 #include "backends/extractor/extractor_openvino.h"
 
 #include <dirent.h>
@@ -13,8 +14,10 @@
 
 #include "backends/extractor/batcher.h"
 #include "backends/extractor/extractor_builtin.h"
+#include "backends/extractor/labels.h"
 #include "backends/extractor/model_spec.h"
 #include "backends/extractor/picture.h"
+#include "backends/extractor/text_side.h"
 #include "backends/extractor/worker.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -22,11 +25,13 @@
 enum { MODELS_MAX = 15, STREAMS = 2, BATCH_MAX = OPENVINO_BATCH_MAX };
 
 struct loaded {
-    struct model_spec spec;
-    struct worker *worker;
+    struct model_spec spec; // of the side of pictures; of text when there is no other
+    struct worker *worker;  // NULL: it takes no pictures
+    struct text_side *text; // NULL: it takes no texts
+    char **labels;          // NULL: none
     struct batcher *queue;
     size_t picture;                         // bytes of a fitted one
-    size_t network;                         // numbers that the network gives
+    size_t network;                         // numbers of its vector
     const struct extractor_model *mixed_in; // the built-in model; NULL: none
 };
 
@@ -77,20 +82,57 @@ struct net_config openvino_net_config(const struct openvino_config *config)
     return net;
 }
 
-static int begin_model(struct openvino *o, const char *folder, const struct openvino_config *config, struct error *err)
+static int begin_pictures(struct loaded *l, const char *folder, const struct openvino_config *config, struct error *err)
 {
-    struct loaded *l = &o->loaded[o->count];
-    if (model_spec_read(folder, config->precision, &l->spec, err) < 0)
+    const struct net_config net = openvino_net_config(config);
+    if (model_spec_read(folder, config->precision, &l->spec, err) < 0 ||
+        (l->spec.label_count && model_labels_read(&l->spec, &l->labels, err) < 0))
         return -1;
+    return worker_start(&l->spec, &net, config->program, &l->worker, err);
+}
+
+// Either side, or both. A side that is there and cannot be used is an error, also beside one that can.
+static int begin_sides(struct loaded *l, const char *folder, const struct openvino_config *config, struct error *err)
+{
+    struct error pictures = {0}, text = {0};
+    if (begin_pictures(l, folder, config, &pictures) < 0 && pictures.code != ERR_NOT_FOUND)
+        return error_copy(err, &pictures);
+    if (text_side_begin(folder, config, &l->text, &text) < 0 && text.code != ERR_NOT_FOUND)
+        return error_copy(err, &text);
+    if (!l->worker && !l->text)
+        return error_copy(err, &pictures);
+    if (!l->worker)
+        l->spec = *text_side_spec(l->text);
+    return 0;
+}
+
+static void end_model(struct loaded *l)
+{
+    batcher_free(l->queue);
+    worker_stop(l->worker);
+    text_side_free(l->text);
+    free(l->labels);
+    *l = (struct loaded){0};
+}
+
+static int check_name(const struct openvino *o, const struct loaded *l, const char *folder, struct error *err)
+{
     for (size_t i = 0; i < o->count; i++)
         if (same_collection(o->loaded[i].spec.name, l->spec.name))
             return error_set(err, ERR_CONFIG, "Model %s in %.150s has the name of another one, %s", l->spec.name,
                              folder, o->loaded[i].spec.name);
     if (same_collection(l->spec.name, "builtin"))
         return error_set(err, ERR_CONFIG, "Model %s in %.150s has the name of the built-in one", l->spec.name, folder);
-    const struct net_config net = openvino_net_config(config);
-    if (worker_start(&l->spec, &net, config->program, &l->worker, err) < 0)
+    return 0;
+}
+
+static int begin_model(struct openvino *o, const char *folder, const struct openvino_config *config, struct error *err)
+{
+    struct loaded *l = &o->loaded[o->count];
+    if (begin_sides(l, folder, config, err) < 0 || check_name(o, l, folder, err) < 0) {
+        end_model(l);
         return -1;
+    }
     o->count++;
     return 0;
 }
@@ -120,6 +162,8 @@ static void begin_all(struct openvino *o, const struct openvino_config *config)
 
 static void make_queue(struct loaded *l, const struct openvino_config *config)
 {
+    if (!l->worker)
+        return;
     l->picture = (size_t)l->spec.width * (size_t)l->spec.height * 3;
     const struct batcher_config queue = {.streams = config->streams,
                                          .batch_max = BATCH_MAX,
@@ -132,6 +176,21 @@ static void make_queue(struct loaded *l, const struct openvino_config *config)
     l->queue = batcher_new(&queue);
 }
 
+static int both_ready(struct loaded *l, struct error *err)
+{
+    if ((l->worker && worker_ready(l->worker, err) < 0) || (l->text && text_side_ready(l->text, err) < 0))
+        return -1;
+    l->network = l->worker ? worker_dimension(l->worker) - l->spec.label_count : text_side_dimension(l->text);
+    l->mixed_in = NULL;
+    if (l->worker && l->text && text_side_dimension(l->text) != l->network)
+        return error_set(err, ERR_CONFIG, "Model %s gives %zu numbers for a picture and %zu for a text", l->spec.name,
+                         l->network, text_side_dimension(l->text));
+    if (l->worker && l->text && l->spec.mix_builtin > 0)
+        return error_set(err, ERR_CONFIG, "Model %s takes texts, so nothing can be mixed into its vectors",
+                         l->spec.name);
+    return 0;
+}
+
 // Waits for all of them; those that cannot be used are left out, with a reason.
 static void end_all(struct openvino *o, const struct openvino_config *config)
 {
@@ -140,21 +199,20 @@ static void end_all(struct openvino *o, const struct openvino_config *config)
     for (size_t i = 0; i < o->count; i++) {
         struct error why = {0};
         struct loaded *l = &o->loaded[i];
-        if (worker_ready(l->worker, &why) == 0) {
+        if (both_ready(l, &why) == 0) {
             o->loaded[kept++] = *l;
             continue;
         }
         if (why.code != ERR_UNAVAILABLE || !said)
             log_warn("models", "%s", why.message);
         said |= why.code == ERR_UNAVAILABLE;
-        worker_stop(l->worker);
+        end_model(l);
     }
     memset(o->loaded + kept, 0, (MODELS_MAX - kept) * sizeof *o->loaded);
     o->count = kept;
     for (size_t i = 0; i < kept; i++) { // from here on none moves
         struct loaded *l = &o->loaded[i];
         make_queue(l, config);
-        l->network = worker_dimension(l->worker);
         l->mixed_in = l->spec.mix_builtin > 0 ? extractor_builtin.models(o->builtin, &(size_t){0}) : NULL;
         o->models[i] = (struct extractor_model){
             .name = l->spec.name,
@@ -165,6 +223,10 @@ static void end_all(struct openvino *o, const struct openvino_config *config)
             .precision = model_precision_name(l->spec.precision),
             .licence = *l->spec.licence ? l->spec.licence : NULL,
             .source = *l->spec.source ? l->spec.source : NULL,
+            .texts = l->text != NULL,
+            .only_texts = !l->worker,
+            .labels = l->labels != NULL,
+            .duplicate_score = l->spec.duplicate_score,
         };
     }
 }
@@ -210,10 +272,8 @@ static int openvino_open(const char *location, void **state, struct error *err)
 static void openvino_close(void *state)
 {
     struct openvino *o = state;
-    for (size_t i = 0; i < o->count; i++) {
-        batcher_free(o->loaded[i].queue);
-        worker_stop(o->loaded[i].worker);
-    }
+    for (size_t i = 0; i < o->count; i++)
+        end_model(&o->loaded[i]);
     extractor_builtin.close(o->builtin);
     free(o);
 }
@@ -261,7 +321,7 @@ static int finish(const struct openvino *o, const struct loaded *l, const struct
         return -1;
     if (!l->mixed_in)
         return 0;
-    if (extractor_builtin.extract(o->builtin, l->mixed_in, picture, 1, vector + l->network, err) < 0)
+    if (extractor_builtin.extract(o->builtin, l->mixed_in, picture, 1, vector + l->network, NULL, err) < 0)
         return -1;
     double whole = sqrt(1 + (double)l->spec.mix_builtin * l->spec.mix_builtin);
     scale(vector, l->network, 1 / whole);
@@ -269,40 +329,60 @@ static int finish(const struct openvino *o, const struct loaded *l, const struct
     return 0;
 }
 
-static int extract(const struct openvino *o, size_t which, const struct pixels *pictures, size_t count, float *vectors,
-                   struct error *err)
+static int extract(const struct openvino *o, const struct loaded *l, size_t dimension, const struct pixels *pictures,
+                   size_t count, float *vectors, struct extractor_labels *labels, struct error *err)
 {
-    const struct loaded *l = &o->loaded[which];
-    size_t dimension = o->models[which].dimension;
+    size_t row = l->network + l->spec.label_count;
     _cleanup_free_ uint8_t *fitted = malloc(count * l->picture);
-    _cleanup_free_ float *made = malloc(count * l->network * sizeof *made);
+    _cleanup_free_ float *made = malloc(count * row * sizeof *made);
     _cleanup_free_ float *whole = malloc(count * dimension * sizeof *whole);
-    if (!fitted || !made || !whole)
+    _cleanup_free_ struct extractor_labels *seen = calloc(count, sizeof *seen);
+    if (!fitted || !made || !whole || !seen)
         return error_set(err, ERR_NO_MEMORY, "No memory for %zu pictures", count);
     for (size_t i = 0; i < count; i++)
         picture_fit(&pictures[i], &l->spec, fitted + i * l->picture);
     if (batcher_run(l->queue, fitted, count, made, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++)
-        if (finish(o, l, &pictures[i], made + i * l->network, whole + i * dimension, err) < 0)
+        if (finish(o, l, &pictures[i], made + i * row, whole + i * dimension, err) < 0 ||
+            (labels && labels_choose(&l->spec, l->labels, made + i * row + l->network, &seen[i], err) < 0))
             return -1;
     memcpy(vectors, whole, count * dimension * sizeof *whole);
+    if (labels)
+        memcpy(labels, seen, count * sizeof *seen);
     return 0;
 }
 
-static int openvino_extract(void *state, const struct extractor_model *model, const struct pixels *pictures,
-                            size_t count, float *vectors, struct error *err)
+// The loaded model behind one that is offered; NULL: it is none of these, or cannot do what it is asked for.
+static const struct loaded *find(const struct openvino *o, const struct extractor_model *model, bool can,
+                                 struct error *err)
 {
-    struct openvino *o = state;
-    size_t which = 0;
-    while (which < o->count && model != &o->models[which])
-        which++;
-    if (which == o->count || count > BATCH_MAX)
-        return error_set(err, ERR_EXTRACTION_FAILED, "A model was asked for what it does not offer");
+    for (size_t i = 0; i < o->count && can; i++)
+        if (model == &o->models[i])
+            return &o->loaded[i];
+    error_set(err, ERR_EXTRACTION_FAILED, "A model was asked for what it does not offer");
+    return NULL;
+}
+
+static int openvino_extract(void *state, const struct extractor_model *model, const struct pixels *pictures,
+                            size_t count, float *vectors, struct extractor_labels *labels, struct error *err)
+{
+    const struct openvino *o = state;
+    const struct loaded *l =
+        find(o, model, count <= BATCH_MAX && !model->only_texts && (!labels || model->labels), err);
+    if (!l)
+        return -1;
     for (size_t i = 0; i < count; i++)
         if (!pictures[i].data || pictures[i].width < 1 || pictures[i].height < 1)
             return error_set(err, ERR_EXTRACTION_FAILED, "Picture %zu of the batch has no pixels", i);
-    return count ? extract(o, which, pictures, count, vectors, err) : 0;
+    return count ? extract(o, l, model->dimension, pictures, count, vectors, labels, err) : 0;
+}
+
+static int openvino_embed(void *state, const struct extractor_model *model, const char *const *texts, size_t count,
+                          float *vectors, struct error *err)
+{
+    const struct loaded *l = find(state, model, model->texts, err);
+    return l ? text_side_embed(l->text, texts, count, vectors, err) : -1;
 }
 
 const struct extractor_ops extractor_openvino = {
@@ -311,4 +391,5 @@ const struct extractor_ops extractor_openvino = {
     .close = openvino_close,
     .models = openvino_models,
     .extract = openvino_extract,
+    .embed = openvino_embed,
 };

@@ -28,14 +28,31 @@ static const struct extractor_model *union_models(void *state, size_t *count)
     return j->models;
 }
 
-static int union_extract(void *state, const struct extractor_model *model, const struct pixels *pictures, size_t count,
-                         float *vectors, struct error *err)
+// Where the model is from; NULL: it is none of these.
+static const struct extractor *owner(const struct joined *j, const struct extractor_model *model,
+                                     const struct extractor_model **original, struct error *err)
 {
-    struct joined *j = state;
     for (size_t i = 0; i < j->count; i++)
-        if (model == &j->models[i])
-            return j->owners[i]->ops->extract(j->owners[i]->state, j->originals[i], pictures, count, vectors, err);
-    return error_set(err, ERR_EXTRACTION_FAILED, "An extractor was asked for a model that it does not offer");
+        if (model == &j->models[i]) {
+            *original = j->originals[i];
+            return j->owners[i];
+        }
+    error_set(err, ERR_EXTRACTION_FAILED, "An extractor was asked for a model that it does not offer");
+    return NULL;
+}
+
+static int union_extract(void *state, const struct extractor_model *model, const struct pixels *pictures, size_t count,
+                         float *vectors, struct extractor_labels *labels, struct error *err)
+{
+    const struct extractor *x = owner(state, model, &model, err);
+    return x ? x->ops->extract(x->state, model, pictures, count, vectors, labels, err) : -1;
+}
+
+static int union_embed(void *state, const struct extractor_model *model, const char *const *texts, size_t count,
+                       float *vectors, struct error *err)
+{
+    const struct extractor *x = owner(state, model, &model, err);
+    return x ? x->ops->embed(x->state, model, texts, count, vectors, err) : -1;
 }
 
 static const struct extractor_ops union_ops = {
@@ -43,6 +60,7 @@ static const struct extractor_ops union_ops = {
     .close = union_close,
     .models = union_models,
     .extract = union_extract,
+    .embed = union_embed,
 };
 
 struct extractor extractor_union_new(const struct extractor *parts, size_t count)

@@ -22,10 +22,11 @@ struct net;
 int net_open(const struct model_spec *spec, const struct net_config *config, struct net **out, struct error *err);
 void net_close(struct net *n); // takes NULL
 
-size_t net_dimension(const struct net *n);
+size_t net_dimension(const struct net *n); // of a row: the vector's numbers, and behind them those of the labels
 
-// Runs `count` fitted pictures (picture.h), 1 … batch_max, on a stream, 0 … streams - 1; one call at a time on each.
-// Writes count × dimension numbers as the model gives them. ERR_EXTRACTION_FAILED.
-int net_run(struct net *n, int stream, const uint8_t *fitted, size_t count, float *out, struct error *err);
+// Runs `count` fitted pictures (picture.h), or texts, 1 … batch_max, on a stream, 0 … streams - 1; one call at a time
+// on each. A text is spec.tokens + 1 32-bit numbers: how many tokens there are, 1 or more, and the tokens. Writes count
+// × dimension numbers as the model gives them. ERR_EXTRACTION_FAILED.
+int net_run(struct net *n, int stream, const uint8_t *items, size_t count, float *out, struct error *err);
 
 #endif

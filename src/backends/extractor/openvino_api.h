@@ -35,7 +35,7 @@ struct ov_property {
     const void *value;
 };
 
-enum { OV_F32 = 4 }; // ov_element_type_e
+enum { OV_F32 = 4, OV_I32 = 9, OV_I64 = 10 }; // ov_element_type_e
 
 // All return 0 when they succeed; what cannot fail returns nothing.
 #define OV_FUNCTIONS(X)                                                                                                \
@@ -54,6 +54,7 @@ enum { OV_F32 = 4 }; // ov_element_type_e
     X(int, port_get_partial_shape, (const struct ov_port *, struct ov_partial_shape *))                                \
     X(void, partial_shape_free, (struct ov_partial_shape *))                                                           \
     X(int, port_get_element_type, (const struct ov_port *, int *))                                                     \
+    X(int, port_get_any_name, (const struct ov_port *, char **))                                                       \
     X(void, output_const_port_free, (struct ov_port *))                                                                \
     X(int, compiled_model_create_infer_request, (const struct ov_compiled *, struct ov_request **))                    \
     X(int, infer_request_set_input_tensor_by_index, (struct ov_request *, size_t, const struct ov_tensor *))           \

@@ -174,7 +174,13 @@ int worker_ready(struct worker *w, struct error *err)
         bury(w, END_TIMEOUT_MS, how);
         return error_copy(err, &report.error);
     }
-    w->dimension = report.dimension;
+    if (w->dimension && report.dimension != w->dimension) {
+        bury(w, END_TIMEOUT_MS, how);
+        return error_set(err, ERR_CONFIG, "Model %s gave %zu numbers a vector before, and now gives %zu", name_of(w),
+                         w->dimension, report.dimension);
+    }
+    if (!w->dimension) // afterwards it is only read, by whoever asks
+        w->dimension = report.dimension;
     return 0;
 }
 

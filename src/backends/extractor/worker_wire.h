@@ -7,7 +7,8 @@
 //   control:  → worker_order, once       ← worker_report, once        closed: the worker ends
 //   stream:   → worker_request           ← worker_answer
 //
-// The shared memory has one room a stream: the pictures of a batch, fitted (picture.h), then the vectors.
+// The shared memory has one room a stream: the pictures of a batch, fitted (picture.h), or texts as tokens (net.h),
+// then the vectors, each with the numbers of the labels behind it.
 #ifndef DEEPLENS_BACKENDS_EXTRACTOR_WORKER_WIRE_H
 #define DEEPLENS_BACKENDS_EXTRACTOR_WORKER_WIRE_H
 
@@ -38,6 +39,8 @@ struct worker_answer {
 
 static inline size_t worker_picture_bytes(const struct model_spec *spec)
 {
+    if (spec->tokens)
+        return sizeof(int32_t) * (1 + (size_t)spec->tokens); // of a text: how many tokens, then the tokens
     return (size_t)spec->width * (size_t)spec->height * 3;
 }
 
@@ -50,7 +53,7 @@ static inline size_t worker_vectors_at(const struct model_spec *spec, const stru
 
 static inline size_t worker_room_bytes(const struct model_spec *spec, const struct net_config *config)
 {
-    size_t dimension = spec->dimension ? spec->dimension : MODEL_DIMENSION_MAX;
+    size_t dimension = (spec->dimension ? spec->dimension : MODEL_DIMENSION_MAX) + spec->label_count;
     size_t vectors = (size_t)config->batch_max * dimension * sizeof(float);
     return worker_vectors_at(spec, config) + ((vectors + 4095) & ~(size_t)4095);
 }

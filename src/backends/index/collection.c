@@ -251,6 +251,7 @@ static int stage(struct collection *c, const struct index_point *points, size_t 
         if (!vector)
             return error_set(err, ERR_NO_MEMORY, "There is no memory for %zu more vectors", count);
         memcpy(vector, point->vector, c->dimension * sizeof *vector);
+        rows_filled(c->rows, i);
         frame_upsert(frame, point->id, id_len, terms, term_count, vector, c->dimension);
     }
     return frame_seal(frame, count, err);

@@ -40,7 +40,13 @@ TARGET static void dots(const float *query, const float *rows, size_t length, si
     }
 }
 
-const struct kernel kernel_avx512 = {.name = "avx512", .supported = supported, .dots = dots};
+__attribute__((target("popcnt"))) static void bits(const uint64_t *query, const uint64_t (*sketches)[SKETCH_WORDS],
+                                                   size_t count, unsigned *out)
+{
+    kernel_count_bits(query, sketches, count, out);
+}
+
+const struct kernel kernel_avx512 = {.name = "avx512", .supported = supported, .dots = dots, .bits = bits};
 #else
 typedef int kernel_avx512_is_for_x86_64;
 #endif

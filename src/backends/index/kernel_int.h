@@ -23,4 +23,16 @@ static inline void kernel_prefetch(const float *row, size_t length)
         __builtin_prefetch((const void *)(ahead + i), 0, 3);
 }
 
+// The same text for all, which compilers turn into what the function that it stands in may use.
+static inline __attribute__((always_inline)) void
+kernel_count_bits(const uint64_t *query, const uint64_t (*sketches)[SKETCH_WORDS], size_t count, unsigned *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned sum = 0;
+        for (size_t word = 0; word < SKETCH_WORDS; word++)
+            sum += (unsigned)__builtin_popcountll(query[word] ^ sketches[i][word]);
+        out[i] = sum;
+    }
+}
+
 #endif

@@ -35,7 +35,12 @@ static void dots(const float *query, const float *rows, size_t length, size_t co
     }
 }
 
-const struct kernel kernel_neon = {.name = "neon", .supported = supported, .dots = dots};
+static void bits(const uint64_t *query, const uint64_t (*sketches)[SKETCH_WORDS], size_t count, unsigned *out)
+{
+    kernel_count_bits(query, sketches, count, out);
+}
+
+const struct kernel kernel_neon = {.name = "neon", .supported = supported, .dots = dots, .bits = bits};
 #else
 typedef int kernel_neon_is_for_aarch64;
 #endif

@@ -25,4 +25,9 @@ static void dots(const float *query, const float *rows, size_t length, size_t co
         out[i] = dot(query, rows + i * length, length);
 }
 
-const struct kernel kernel_plain = {.name = "plain", .supported = supported, .dots = dots};
+static void bits(const uint64_t *query, const uint64_t (*sketches)[SKETCH_WORDS], size_t count, unsigned *out)
+{
+    kernel_count_bits(query, sketches, count, out);
+}
+
+const struct kernel kernel_plain = {.name = "plain", .supported = supported, .dots = dots, .bits = bits};

@@ -53,8 +53,10 @@ struct rows *rows_new(size_t dimension)
 
 static void chunk_free(struct chunk *chunk)
 {
-    if (chunk)
+    if (chunk) {
         free(chunk->vectors);
+        free(chunk->sketches);
+    }
     free(chunk);
 }
 
@@ -122,8 +124,9 @@ static int chunk_add(struct rows *r, pthread_mutex_t *lock)
     if (!chunk)
         return -1;
     chunk->vectors = aligned_alloc(KERNEL_ALIGN, rows * r->stride * sizeof(float));
-    if (!chunk->vectors) {
-        free(chunk);
+    chunk->sketches = aligned_alloc(KERNEL_ALIGN, rows * sizeof *chunk->sketches);
+    if (!chunk->vectors || !chunk->sketches) {
+        chunk_free(chunk);
         return -1;
     }
     r->chunks[r->chunk_count++] = chunk;
@@ -215,6 +218,13 @@ float *rows_stage(struct rows *r, size_t ahead, const char *id, size_t id_len, c
     float *vector = rows_vector(r, row);
     memset(vector + r->dimension, 0, (r->stride - r->dimension) * sizeof *vector);
     return vector;
+}
+
+void rows_filled(struct rows *r, size_t ahead)
+{
+    uint32_t row = r->count + (uint32_t)ahead;
+    struct chunk *chunk = r->chunks[row >> r->chunk_shift];
+    sketch_make(rows_vector(r, row), r->dimension, chunk->sketches[row & ((1U << r->chunk_shift) - 1)]);
 }
 
 void rows_unstage(struct rows *r)
@@ -317,6 +327,7 @@ int rows_copy_live(const struct rows *from, struct rows *to, struct error *err)
         if (!vector)
             return error_set(err, ERR_NO_MEMORY, "There is no memory to rewrite %zu vectors", from->live);
         memcpy(vector, rows_vector(from, row), from->dimension * sizeof *vector);
+        rows_filled(to, staged - 1);
     }
     to->version = from->version;
     rows_publish(to, staged);

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backends/index/sketch.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/filter.h"
@@ -43,6 +44,7 @@ static inline const char *item_id(const struct item *item)
 
 struct chunk {
     float *vectors; // rows of `stride` floats, aligned for the kernels
+    uint64_t (*sketches)[SKETCH_WORDS];
     struct item *items[];
 };
 
@@ -89,6 +91,9 @@ int rows_reserve(struct rows *r, size_t more, pthread_mutex_t *lock, struct erro
 // NULL when memory is short.
 float *rows_stage(struct rows *r, size_t ahead, const char *id, size_t id_len, const struct term *terms,
                   size_t term_count);
+
+// The vector of a staged row is filled: its sketch is made from it.
+void rows_filled(struct rows *r, size_t ahead);
 
 // Gives back what was staged since rows_reserve.
 void rows_unstage(struct rows *r);

@@ -3,6 +3,10 @@
 //
 // The heap's root is the worst of the best. Once it is full, nearly every row is turned away by one comparison
 // of scores; only the others are asked whether they are alive and pass the filter, which reads their item.
+//
+// Where the query is content with less than all (accuracy) and asks for high scores alone, rows are told apart by their
+// sketches first, and only those that may do are looked at: one like the query may be missed, none that is not is
+// found.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +27,10 @@ struct search {
     size_t size;
     size_t max;
     float least; // scores below cannot enter
+    const struct kernel *kernel;
+    const float *vector; // the query's, as the kernels want it
+    uint64_t sketch[SKETCH_WORDS];
+    unsigned limit; // of bits that differ; 0: sketches are not looked at
 };
 
 // Whether `a` is found before `b`.
@@ -85,27 +93,44 @@ static float clamp(float score)
     return score > 1 ? 1 : score < -1 ? -1 : score;
 }
 
-static void scan_chunk(struct search *s, kernel_dots *dots, const float *query, const struct chunk *chunk, size_t count)
+static void look(struct search *s, const struct chunk *chunk, size_t begin, size_t rows)
 {
     size_t stride = s->view.rows->stride;
     float scores[BLOCK_ROWS];
-    for (size_t begin = 0; begin < count; begin += BLOCK_ROWS) {
-        size_t rows = count - begin < BLOCK_ROWS ? count - begin : BLOCK_ROWS;
-        dots(query, chunk->vectors + begin * stride, stride, rows, scores);
-        for (size_t i = 0; i < rows; i++) {
-            float score = clamp(scores[i]);
-            if (score >= s->least)
-                offer(s, score, chunk->items[begin + i]);
-        }
+    s->kernel->dots(s->vector, chunk->vectors + begin * stride, stride, rows, scores);
+    for (size_t i = 0; i < rows; i++) {
+        float score = clamp(scores[i]);
+        if (score >= s->least)
+            offer(s, score, chunk->items[begin + i]);
     }
 }
 
-static void scan(struct search *s, kernel_dots *dots, const float *query)
+static void look_by_sketch(struct search *s, const struct chunk *chunk, size_t begin, size_t rows)
+{
+    unsigned bits[BLOCK_ROWS];
+    s->kernel->bits(s->sketch, (const uint64_t(*)[SKETCH_WORDS])chunk->sketches + begin, rows, bits);
+    for (size_t i = 0; i < rows; i++)
+        if (bits[i] <= s->limit)
+            look(s, chunk, begin + i, 1);
+}
+
+static void scan_chunk(struct search *s, const struct chunk *chunk, size_t count)
+{
+    for (size_t begin = 0; begin < count; begin += BLOCK_ROWS) {
+        size_t rows = count - begin < BLOCK_ROWS ? count - begin : BLOCK_ROWS;
+        if (s->limit)
+            look_by_sketch(s, chunk, begin, rows);
+        else
+            look(s, chunk, begin, rows);
+    }
+}
+
+static void scan(struct search *s)
 {
     size_t chunk_rows = (size_t)1 << s->view.rows->chunk_shift;
     for (size_t row = 0; row < s->view.count; row += chunk_rows) {
         size_t left = s->view.count - row;
-        scan_chunk(s, dots, query, s->view.chunks[row / chunk_rows], left < chunk_rows ? left : chunk_rows);
+        scan_chunk(s, s->view.chunks[row / chunk_rows], left < chunk_rows ? left : chunk_rows);
     }
 }
 
@@ -155,7 +180,13 @@ int collection_search(struct collection *c, const struct index_query *query, str
     bool memory = vector && heap;
     if (memory) {
         s.heap = heap;
-        scan(&s, c->kernel->dots, vector);
+        s.kernel = c->kernel;
+        s.vector = vector;
+        if (query->accuracy < 1 && query->min_score > 0) {
+            sketch_make(vector, c->dimension, s.sketch);
+            s.limit = sketch_limit(query->min_score, query->accuracy);
+        }
+        scan(&s);
         *hits = hits_make(&s, arena);
         *count = s.size;
     }

@@ -417,6 +417,7 @@ static int record_upsert(const struct record *record, struct rows *rows, struct 
         return error_set(err, ERR_NO_MEMORY, "There is no memory for the vectors");
     memcpy(vector, record->vector, rows->dimension * sizeof *vector);
     floats_le(vector, rows->dimension);
+    rows_filled(rows, 0);
     rows_publish(rows, 1);
     return 0;
 }

@@ -106,7 +106,7 @@ static void db_close(void *state)
     struct sq_db *db = state;
     if (!db)
         return;
-    sq_writer_stop(db);
+    meta_jobs_stop(&db->jobs);
     for (size_t i = 0; i < SQ_READERS; i++)
         sq_conn_close(&db->readers[i]);
     sq_conn_close(&db->writer.conn);
@@ -131,7 +131,7 @@ static int db_open(const char *location, void **state, struct error *err)
         return error_set(err, ERR_NO_MEMORY, "Out of memory while opening %s", location);
     if (sq_conn_open(&db->writer.conn, location, true, err) < 0 ||
         sq_schema_open(&db->writer.conn, location, err) < 0 || sq_outbox_open(&db->writer, err) < 0 ||
-        open_readers(db, err) < 0 || sq_writer_start(db, err) < 0)
+        sq_change_open(&db->writer, err) < 0 || open_readers(db, err) < 0 || sq_writer_start(db, err) < 0)
         return -1;
     *state = take_ptr(db);
     return 0;
@@ -154,6 +154,15 @@ const struct meta_ops meta_sqlite = {
     .media_update = sq_media_update,
     .media_delete = sq_media_delete,
     .media_duplicate = sq_media_duplicate,
+    .frame_list = sq_frame_list,
+    .frame_waits = sq_frame_waits,
+    .frame_count = sq_frame_count,
+    .alike_join = sq_alike_join,
+    .alike_leave = sq_alike_leave,
+    .alike_find = sq_alike_find,
+    .alike_groups = sq_alike_groups,
+    .alike_members = sq_alike_members,
+    .alike_drop = sq_alike_drop,
     .step_put = sq_step_put,
     .step_list = sq_step_list,
     .inbox_begin = sq_inbox_begin,
@@ -171,6 +180,22 @@ const struct meta_ops meta_sqlite = {
     .outbox_remove = sq_outbox_remove,
     .outbox_depth = sq_outbox_depth,
     .outbox_watch = sq_outbox_watch,
+    .change_list = sq_change_list,
+    .change_range = sq_change_range,
+    .change_prune = sq_change_prune,
+    .change_watch = sq_change_watch,
+    .webhook_put = sq_webhook_put,
+    .webhook_list = sq_webhook_list,
+    .webhook_remove = sq_webhook_remove,
+    .delivery_put = sq_delivery_put,
+    .delivery_again = sq_delivery_again,
+    .delivery_due = sq_delivery_due,
+    .delivery_next = sq_delivery_next,
+    .delivery_settle = sq_delivery_settle,
+    .delivery_get = sq_delivery_get,
+    .delivery_list = sq_delivery_list,
+    .delivery_waiting = sq_delivery_waiting,
+    .delivery_prune = sq_delivery_prune,
     .ledger = sq_ledger,
     .setting_get = sq_setting_get,
     .setting_put = sq_setting_put,

@@ -136,6 +136,8 @@ static int bind(sqlite3_stmt *stmt, int index, const struct sq_arg *arg)
     switch (arg->kind) {
     case SQ_INT:
         return sqlite3_bind_int64(stmt, index, arg->number);
+    case SQ_REAL:
+        return sqlite3_bind_double(stmt, index, arg->real);
     case SQ_TEXT:
         return sqlite3_bind_text(stmt, index, arg->data, -1, SQLITE_STATIC);
     case SQ_BLOB:

@@ -6,7 +6,8 @@
 // sqlite_conn.c     a connection: its settings, its statements, its errors
 // sqlite_schema.c   the schema and its migrations
 // sqlite_writer.c   the one writer: group commit, durability, checkpoints
-// sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c, sqlite_outbox.c   the operations
+// sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c, sqlite_outbox.c, sqlite_change.c,
+// sqlite_webhook.c the operations
 #ifndef DEEPLENS_BACKENDS_META_SQLITE_INT_H
 #define DEEPLENS_BACKENDS_META_SQLITE_INT_H
 
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backends/meta/jobs.h"
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -24,7 +26,7 @@
 #define SQ_TX_MAGIC UINT32_C(0x53715478)
 #define SQ_DB_MAGIC UINT32_C(0x53714462)
 
-enum { SQ_STATEMENTS_MAX = 256, SQ_READERS = 8, SQ_GROUP_MAX = 256, SQ_QUEUE_MAX = 1024, SQ_BUSY_MS = 5000 };
+enum { SQ_STATEMENTS_MAX = 256, SQ_READERS = 8, SQ_BUSY_MS = 5000 };
 
 struct sq_db;
 
@@ -50,14 +52,19 @@ int sq_conn_error(struct sq_conn *conn, int rc, const char *doing, struct error 
 
 // A value to bind. Text and blobs are borrowed until the statement is reset.
 struct sq_arg {
-    enum { SQ_INT, SQ_TEXT, SQ_BLOB } kind;
+    enum { SQ_INT, SQ_TEXT, SQ_BLOB, SQ_REAL } kind;
     int64_t number; // SQ_BLOB: its length
+    double real;
     const void *data;
 };
 
 static inline struct sq_arg sq_int(int64_t number)
 {
     return (struct sq_arg){.kind = SQ_INT, .number = number};
+}
+static inline struct sq_arg sq_real(double number)
+{
+    return (struct sq_arg){.kind = SQ_REAL, .real = number};
 }
 static inline struct sq_arg sq_text(const char *text) // NULL binds NULL
 {
@@ -129,22 +136,13 @@ struct sq_hooks {
     void (*group_ended)(void *arg, bool committed);
 };
 
-struct sq_job {
-    struct sq_job *next;
-    enum meta_durability durability;
-    meta_tx_fn *fn;
+struct sq_watch { // who is told of a commit
+    void (*fn)(void *arg);
     void *arg;
-    meta_done_fn *done;
-    void *done_arg;
-    bool on_heap;
-    bool failed;
-    struct error err;
 };
 
 struct sq_writer {
-    struct sq_conn conn; // the thread's own
-    pthread_t thread;
-    bool started;
+    struct sq_conn conn;          // the thread's own
     const struct sq_hooks *hooks; // the thread's own
     void *hooks_arg;
     bool wrote;                // the group under way, so far as it was committed
@@ -153,28 +151,22 @@ struct sq_writer {
     int64_t last_commit_us;    //
     int64_t outbox_last;       // the last id given to a row of the outbox
     bool outbox_put;           // by the group under way
-    void (*outbox_told)(void *arg);
-    void *outbox_told_arg;
+    struct sq_watch outbox_watch;
+    bool changed; // the state of an item, by the group under way
+    struct sq_watch change_watch;
     int wal_pages;              // in the WAL after the last commit
     int wal_pages_checkpointed; // of them, when a checkpoint was last tried
-
-    pthread_mutex_t lock; // guards what follows
-    pthread_cond_t work;
-    pthread_cond_t room;
-    struct sq_job *head, **tail;
-    size_t queued;
-    size_t urgent; // of them: somebody waits, or they are to be synced
-    bool stop;
 };
 
 int sq_writer_start(struct sq_db *db, struct error *err);
-void sq_writer_stop(struct sq_db *db); // runs what was submitted
+void sq_watch(struct sq_db *db, struct sq_watch *watch, void (*fn)(void *arg), void *arg); // one of the writer's
 
 // ---- The store.
 
 struct sq_db {
     uint32_t magic;
     char *path;
+    struct meta_jobs jobs;
     struct sq_writer writer;
 
     pthread_mutex_t readers_lock; // guards `idle`
@@ -204,6 +196,13 @@ int sq_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, str
                   struct error *err);
 int sq_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count, struct error *err);
 int sq_ledger(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err);
+#define SQ_MEDIA_COLUMNS                                                                                               \
+    "tenant, id, kind, status, priority, file_name, content_type, format, hash, blob_key, thumb_key, uploaded_by,"     \
+    " metadata, tags, options, event_id, size, width, height, uploaded_ms, updated_ms, completed_ms, error_code,"      \
+    " error_message, auto_tags, alike_id, alike_score, parent, time_ms, video, progress"
+// All rows of a statement that selects SQ_MEDIA_COLUMNS, in the arena.
+int sq_media_rows(struct meta_tx *tx, struct arena *arena, sqlite3_stmt *stmt, struct media **out, size_t *count,
+                  struct error *err);
 int sq_media_insert(struct meta_tx *tx, const struct media *row, struct error *err);
 int sq_media_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media *out,
                  struct error *err);
@@ -215,6 +214,25 @@ int sq_media_update(struct meta_tx *tx, const char *tenant, const char *id, cons
                     struct error *err);
 int sq_media_delete(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int sq_media_duplicate(struct meta_tx *tx, const char *tenant, struct error *err);
+int sq_frame_list(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *parent, int64_t after_ms,
+                  size_t limit, struct media **out, size_t *count, struct error *err);
+int sq_frame_waits(struct meta_tx *tx, const char *tenant, const char *parent, bool *out, struct error *err);
+int sq_frame_count(struct meta_tx *tx, const char *tenant, const char *parent, struct meta_frames *out,
+                   struct error *err);
+int sq_alike_join(struct meta_tx *tx, const char *tenant, const char *model, const char *id, const char *other,
+                  double score, struct error *err);
+int sq_alike_leave(struct meta_tx *tx, const char *tenant, const char *model, const char *id, int64_t before_ms,
+                   struct error *err);
+int sq_alike_find(struct meta_tx *tx, const char *tenant, const char *model, const char *id, int64_t *group,
+                  struct error *err);
+int sq_alike_groups(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *model, int64_t before,
+                    size_t limit, struct meta_alike **out, size_t *count, struct error *err);
+int sq_alike_members(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *model, int64_t group,
+                     size_t limit, struct meta_alike_item **out, size_t *count, size_t *total, struct error *err);
+int sq_alike_drop(struct meta_tx *tx, const char *tenant, const char *model, size_t limit, size_t *dropped,
+                  struct error *err);
+// For media: takes an item out of all groups.
+int sq_alike_forget(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int sq_step_put(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,
                 struct error *err);
 int sq_step_list(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media_step **out,
@@ -239,6 +257,35 @@ int sq_outbox_read(struct meta_tx *tx, struct arena *arena, int64_t after, size_
 int sq_outbox_remove(struct meta_tx *tx, int64_t first, int64_t last, struct error *err);
 int sq_outbox_depth(struct meta_tx *tx, uint64_t *out, struct error *err);
 void sq_outbox_watch(void *state, void (*fn)(void *arg), void *arg);
+
+// --- sqlite_change.c
+int sq_change_open(struct sq_writer *w, struct error *err); // before the writer's thread starts
+void sq_change_seen(void *writer, int operation, const char *name, const char *table, sqlite3_int64 row);
+int sq_change_list(struct meta_tx *tx, struct arena *arena, int64_t after, size_t limit, struct meta_change **out,
+                   size_t *count, struct error *err);
+int sq_change_range(struct meta_tx *tx, int64_t *first, int64_t *last, struct error *err);
+int sq_change_prune(struct meta_tx *tx, int64_t before_ms, int64_t up_to, size_t limit, struct error *err);
+void sq_change_watch(void *state, void (*fn)(void *arg), void *arg);
+
+// --- sqlite_webhook.c
+int sq_webhook_put(struct meta_tx *tx, const struct meta_webhook *row, struct error *err);
+int sq_webhook_list(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_webhook **out,
+                    size_t *count, struct error *err);
+int sq_webhook_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int sq_delivery_put(struct meta_tx *tx, const struct meta_delivery *row, struct error *err);
+int sq_delivery_again(struct meta_tx *tx, const char *tenant, const char *webhook, const char *id, int64_t now_ms,
+                      struct error *err);
+int sq_delivery_due(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *webhook, int64_t now_ms,
+                    size_t limit, struct meta_delivery **out, size_t *count, struct error *err);
+int sq_delivery_next(struct meta_tx *tx, const char *tenant, const char *webhook, int64_t *not_before_ms,
+                     struct error *err);
+int sq_delivery_settle(struct meta_tx *tx, const struct meta_delivery *row, struct error *err);
+int sq_delivery_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *webhook, const char *id,
+                    struct meta_delivery *out, struct error *err);
+int sq_delivery_list(struct meta_tx *tx, struct arena *arena, const struct delivery_query *query,
+                     struct meta_delivery **out, size_t *count, struct error *err);
+int sq_delivery_waiting(struct meta_tx *tx, const char *tenant, const char *webhook, uint64_t *out, struct error *err);
+int sq_delivery_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

@@ -82,29 +82,8 @@ int sq_outbox_depth(struct meta_tx *tx, uint64_t *out, struct error *err)
     return 0;
 }
 
-struct watch {
-    struct sq_writer *writer;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static int nothing(struct meta_tx *tx, void *arg, struct error *err)
-{
-    return 0;
-}
-
-static void set_watch(void *arg, const struct error *err)
-{
-    const struct watch *watch = arg;
-    watch->writer->outbox_told = watch->fn;
-    watch->writer->outbox_told_arg = watch->arg;
-}
-
-// On the writer's thread, between two groups; the second transaction waits until it is done.
 void sq_outbox_watch(void *state, void (*fn)(void *arg), void *arg)
 {
     struct sq_db *db = state;
-    struct watch watch = {&db->writer, fn, arg};
-    sq_write_async(db, META_RELAXED, nothing, NULL, set_watch, &watch);
-    sq_write(db, META_RELAXED, nothing, NULL, NULL);
+    sq_watch(db, &db->writer.outbox_watch, fn, arg);
 }

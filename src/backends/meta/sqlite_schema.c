@@ -133,7 +133,113 @@ static const char version_2[] = "CREATE TABLE outbox ("
                                 " value BLOB NOT NULL"
                                 ");";
 
-static const char *const steps_of_this_version[] = {version_1, version_2};
+// What a model saw in an item.
+static const char version_3[] = "ALTER TABLE media ADD COLUMN auto_tags TEXT;";
+
+// Look-alikes: the group that an item is in, and what it was found to look like.
+static const char version_4[] =
+    "ALTER TABLE media ADD COLUMN alike INTEGER;"
+    "ALTER TABLE media ADD COLUMN alike_id TEXT;"
+    "ALTER TABLE media ADD COLUMN alike_score REAL;"
+    "CREATE INDEX media_by_alike ON media (tenant, alike, uploaded_ms, id) WHERE alike IS NOT NULL;";
+
+// Changes of items' states, in the order of their commits.
+static const char version_5[] =
+    "CREATE TABLE change ("
+    " seq INTEGER PRIMARY KEY,"
+    " at_ms INTEGER NOT NULL,"
+    " tenant TEXT NOT NULL,"
+    " id TEXT NOT NULL,"
+    " status INTEGER NOT NULL" // -1: the item is gone
+    ");"
+    "CREATE TRIGGER media_comes AFTER INSERT ON media BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status) VALUES (new.updated_ms, new.tenant, new.id, new.status); END;"
+    "CREATE TRIGGER media_moves AFTER UPDATE OF status ON media WHEN new.status <> old.status BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status) VALUES (new.updated_ms, new.tenant, new.id, new.status); END;"
+    "CREATE TRIGGER media_goes AFTER DELETE ON media BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status)"
+    " VALUES (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), old.tenant, old.id, -1); END;";
+
+// Videos and their frames, which are rows beside those of uploads: each kind has its own indexes. What becomes of a
+// frame is no news: its video's state is.
+static const char version_6[] =
+    "ALTER TABLE media ADD COLUMN parent TEXT;"
+    "ALTER TABLE media ADD COLUMN time_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE media ADD COLUMN video TEXT;"
+    "ALTER TABLE media ADD COLUMN progress TEXT;"
+    "DROP INDEX media_by_time;"
+    "DROP INDEX media_by_status;"
+    "CREATE INDEX uploads_by_time ON media (tenant, uploaded_ms, id) WHERE parent IS NULL;"
+    "CREATE INDEX uploads_by_status ON media (tenant, status, uploaded_ms, id) WHERE parent IS NULL;"
+    "CREATE INDEX frames_by_time ON media (tenant, uploaded_ms, id) WHERE parent IS NOT NULL;"
+    "CREATE INDEX frames_by_parent ON media (tenant, parent, status, time_ms) WHERE parent IS NOT NULL;"
+    "DROP TRIGGER media_comes;"
+    "DROP TRIGGER media_moves;"
+    "DROP TRIGGER media_goes;"
+    "CREATE TRIGGER media_comes AFTER INSERT ON media WHEN new.parent IS NULL BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status) VALUES (new.updated_ms, new.tenant, new.id, new.status); END;"
+    "CREATE TRIGGER media_moves AFTER UPDATE OF status ON media WHEN new.status <> old.status AND new.parent IS NULL"
+    " BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status) VALUES (new.updated_ms, new.tenant, new.id, new.status); END;"
+    "CREATE TRIGGER media_goes AFTER DELETE ON media WHEN old.parent IS NULL BEGIN"
+    " INSERT INTO change (at_ms, tenant, id, status)"
+    " VALUES (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), old.tenant, old.id, -1); END;";
+
+// Webhooks and their deliveries (state: enum delivery_state).
+static const char version_7[] =
+    "CREATE TABLE webhook ("
+    " row INTEGER PRIMARY KEY,"
+    " tenant TEXT NOT NULL,"
+    " id TEXT NOT NULL,"
+    " url TEXT NOT NULL,"
+    " statuses INTEGER NOT NULL,"
+    " secret TEXT NOT NULL,"
+    " secret_before TEXT,"
+    " before_until_ms INTEGER NOT NULL,"
+    " after_seq INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL"
+    ");"
+    "CREATE UNIQUE INDEX webhook_by_id ON webhook (tenant, id);"
+    "CREATE TABLE delivery ("
+    " num INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " tenant TEXT NOT NULL,"
+    " webhook TEXT NOT NULL,"
+    " id TEXT NOT NULL,"
+    " item TEXT NOT NULL,"
+    " type TEXT NOT NULL,"
+    " body TEXT NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL,"
+    " not_before_ms INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " ended_ms INTEGER NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " took_ms INTEGER NOT NULL,"
+    " error TEXT"
+    ");"
+    "CREATE UNIQUE INDEX delivery_by_id ON delivery (tenant, webhook, id);"
+    "CREATE INDEX delivery_by_webhook ON delivery (tenant, webhook, state, num);"
+    "CREATE INDEX delivery_by_time ON delivery (tenant, webhook, not_before_ms, num) WHERE state = 0;"
+    "CREATE INDEX delivery_by_item ON delivery (tenant, webhook, item, num) WHERE state < 2;"
+    "CREATE INDEX delivery_by_end ON delivery (ended_ms) WHERE state >= 2;";
+
+// Groups of look-alikes have a table of their own, as there are some for each model. Nothing had made any before.
+static const char version_8[] = "DROP INDEX media_by_alike;"
+                                "ALTER TABLE media DROP COLUMN alike;"
+                                "CREATE TABLE alike ("
+                                " media INTEGER NOT NULL," // media.row
+                                " model TEXT NOT NULL,"
+                                " tenant TEXT NOT NULL,"
+                                " number INTEGER NOT NULL," // of the group
+                                " nearest TEXT NOT NULL,"   // the id of the item that it is most like
+                                " score REAL NOT NULL,"
+                                " joined_ms INTEGER NOT NULL," // the last time
+                                " PRIMARY KEY (media, model)"
+                                ") WITHOUT ROWID;"
+                                "CREATE INDEX alike_by_number ON alike (tenant, model, number);";
+
+static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4,
+                                                    version_5, version_6, version_7, version_8};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

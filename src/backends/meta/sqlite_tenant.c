@@ -1,20 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tenants, their ledger, and settings.
-#include <ctype.h>
-#include <string.h>
-
+#include "backends/meta/slug.h"
 #include "backends/meta/sqlite_int.h"
 #include "base/clock.h"
-#include "base/hash.h"
-
-enum { NAME_MAX_LEN = 63, SLUG_MAX = NAME_MAX_LEN + HASH_HEX };
-
-static bool is_name(const char *name)
-{
-    static const char more[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t len = name ? strlen(name) : 0;
-    return len >= 1 && len <= NAME_MAX_LEN && strspn(name, more) == len && !strchr("._-", name[0]);
-}
 
 static int exists(struct meta_tx *tx, const char *sql, const char *text, bool *out, struct error *err)
 {
@@ -28,23 +16,9 @@ static int exists(struct meta_tx *tx, const char *sql, const char *text, bool *o
     return 0;
 }
 
-// Lower case without all but letters and digits; with ever more of the name's hash while that is empty or taken.
 static int choose_slug(struct meta_tx *tx, const char *name, char slug[SLUG_MAX], struct error *err)
 {
-    char hash[HASH_HEX];
-    struct hash_state state;
-    hash_init(&state);
-    hash_update(&state, name, strlen(name));
-    hash_final(&state, hash);
-
-    size_t base = 0;
-    for (const char *p = name; *p; p++)
-        if (isalnum((unsigned char)*p))
-            slug[base++] = (char)tolower((unsigned char)*p);
-    slug[base] = 0;
-    for (size_t digits = base ? 0 : 8; digits < HASH_HEX; digits += 8) {
-        memcpy(slug + base, hash, digits);
-        slug[base + digits] = 0;
+    for (int attempt = 0; slug_candidate(name, attempt, slug); attempt++) {
         bool taken;
         if (exists(tx, "SELECT 1 FROM tenant WHERE slug = ?1", slug, &taken, err) < 0)
             return -1;
@@ -56,12 +30,8 @@ static int choose_slug(struct meta_tx *tx, const char *name, char slug[SLUG_MAX]
 
 int sq_tenant_add(struct meta_tx *tx, const char *name, struct error *err)
 {
-    if (!is_name(name))
-        return error_set(
-            err, ERR_INVALID_TENANT,
-            "A tenant's name has 1 to 63 letters, digits, '.', '_' and '-', and starts with a letter or digit");
     bool there;
-    if (exists(tx, "SELECT 1 FROM tenant WHERE name = ?1", name, &there, err) < 0)
+    if (tenant_name_check(name, err) < 0 || exists(tx, "SELECT 1 FROM tenant WHERE name = ?1", name, &there, err) < 0)
         return -1;
     if (there)
         return 0;
@@ -139,8 +109,10 @@ static int ledger_counters(struct meta_tx *tx, const char *tenant, struct meta_l
 static int ledger_rows(struct meta_tx *tx, const char *tenant, struct meta_ledger *ledger, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    const char *sql = tenant ? "SELECT status, count(*) FROM media WHERE tenant = ?1 GROUP BY status"
-                             : "SELECT status, count(*) FROM media GROUP BY tenant, status";
+    const char *sql = tenant ? "SELECT status, count(*) FROM media INDEXED BY uploads_by_status"
+                               " WHERE tenant = ?1 AND parent IS NULL GROUP BY status"
+                             : "SELECT status, count(*) FROM media INDEXED BY uploads_by_status"
+                               " WHERE parent IS NULL GROUP BY tenant, status";
     struct sq_arg arg = sq_text(tenant);
     if (sq_query(tx, sql, &arg, tenant ? 1 : 0, &stmt, err) < 0)
         return -1;

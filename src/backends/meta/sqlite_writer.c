@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer: one thread with the only connection that writes. Transactions come to it through a bounded queue.
+// The writer: one thread with the only connection that writes. Transactions come to it through a bounded queue
+// (jobs.h).
 //
-// Group commit. The thread takes all that is queued (up to SQ_GROUP_MAX), begins, runs each function inside its
+// Group commit. The thread takes all that is queued (up to META_GROUP_MAX), begins, runs each function inside its
 // own savepoint, and commits once: the cost of a sync is shared by all who wait for it. A lone transaction
 // commits at once; nobody waits for company. But what nobody waits for, and no promise hangs on, waits a moment behind
 // another commit: under load a commit then holds several, and writes the pages that they share once. A function that
@@ -20,18 +21,12 @@
 // Checkpoints are made here, between two groups: PASSIVE every CHECKPOINT_PAGES; RESTART when the WAL got long all
 // the same because readers overlapped (it waits a moment for those who read now, and new ones read past the WAL);
 // TRUNCATE when there is nothing else to do and the file is large.
-#include <errno.h>
-#include <semaphore.h>
-#include <string.h>
-#include <time.h>
-
 #include "backends/meta/sqlite_int.h"
 #include "base/clock.h"
 
 enum {
     SYNC_WITHIN_US = 500 * 1000,
     IDLE_US = 1000 * 1000,
-    LINGER_US = 5 * 1000,
     CHECKPOINT_PAGES = 4096,
     CHECKPOINT_PATIENCE_MS = 50,
     RESTART_PAGES = 8 * CHECKPOINT_PAGES,
@@ -75,7 +70,7 @@ static int set_synchronous(struct sq_writer *w, bool full, struct error *err)
     return 0;
 }
 
-static bool wants_full(const struct sq_writer *w, const struct sq_job *jobs)
+static bool wants_full(const struct sq_writer *w, const struct meta_job *jobs)
 {
     if (w->unsynced_since_us && clock_mono_us() - w->unsynced_since_us > SYNC_WITHIN_US)
         return true;
@@ -92,7 +87,7 @@ static bool is_doomed(const struct sq_writer *w)
 }
 
 // Fails only when the group is lost.
-static int run_function(struct sq_writer *w, struct meta_tx *tx, struct sq_job *job, struct error *err)
+static int run_function(struct sq_writer *w, struct meta_tx *tx, struct meta_job *job, struct error *err)
 {
     if (sq_exec(tx, "SAVEPOINT job", SQ_NO_ARGS, err) < 0)
         return -1;
@@ -111,11 +106,11 @@ static int run_function(struct sq_writer *w, struct meta_tx *tx, struct sq_job *
     return 0;
 }
 
-static int run_functions(struct sq_writer *w, struct meta_tx *tx, struct sq_job *jobs, struct error *err)
+static int run_functions(struct sq_writer *w, struct meta_tx *tx, struct meta_job *jobs, struct error *err)
 {
     if (sq_exec(tx, "BEGIN IMMEDIATE", SQ_NO_ARGS, err) < 0)
         return -1;
-    for (struct sq_job *job = jobs; job; job = job->next)
+    for (struct meta_job *job = jobs; job; job = job->next)
         if (run_function(w, tx, job, err) < 0)
             return -1;
     if (w->hooks && w->hooks->before_commit(w->hooks_arg, tx, err) < 0)
@@ -136,13 +131,13 @@ static int note_commit(struct sq_writer *w, bool full, struct error *err)
     return 0;
 }
 
-static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err)
+static int commit_group(struct sq_db *db, struct meta_job *jobs, struct error *err)
 {
     struct sq_writer *w = &db->writer;
     struct sq_tx tx = {.magic = SQ_TX_MAGIC, .writable = true, .conn = &w->conn, .db = db};
     w->conn.failed = 0;
     w->wrote = false;
-    w->outbox_put = false;
+    w->outbox_put = w->changed = false;
     bool full = wants_full(w, jobs);
     int rc = set_synchronous(w, full, err);
     if (rc == 0)
@@ -153,22 +148,17 @@ static int commit_group(struct sq_db *db, struct sq_job *jobs, struct error *err
         rc = note_commit(w, full, err);
     if (w->hooks)
         w->hooks->group_ended(w->hooks_arg, rc == 0);
-    if (rc == 0 && w->outbox_put && w->outbox_told)
-        w->outbox_told(w->outbox_told_arg);
+    if (rc == 0 && w->outbox_put && w->outbox_watch.fn)
+        w->outbox_watch.fn(w->outbox_watch.arg);
+    if (rc == 0 && w->changed && w->change_watch.fn)
+        w->change_watch.fn(w->change_watch.arg);
     return rc;
 }
 
-static void run_group(struct sq_db *db, struct sq_job *jobs)
+static void run_group(struct sq_db *db, struct meta_job *jobs)
 {
     struct error err = {0};
-    bool lost = commit_group(db, jobs, &err) < 0;
-    for (struct sq_job *job = jobs, *next; job; job = next) {
-        next = job->next; // a job that does not live on the heap is gone once it was told
-        bool on_heap = job->on_heap;
-        job->done(job->done_arg, lost ? &err : job->failed ? &job->err : NULL);
-        if (on_heap)
-            free(job);
-    }
+    meta_jobs_tell(jobs, commit_group(db, jobs, &err) < 0 ? &err : NULL);
 }
 
 // ---- Checkpoints and syncs between groups. A failure here is nobody's: what it was for is tried again.
@@ -214,64 +204,12 @@ static void do_chores(struct sq_writer *w)
 
 // ---- The thread.
 
-static bool is_urgent(const struct sq_job *job)
-{
-    return !job->on_heap || job->durability == META_SYNCED;
-}
-
-// When jobs that nobody waits for are to be run: a moment after the last commit, or when there are many. Lock held.
-static int64_t next_run_us(const struct sq_writer *w)
-{
-    return w->urgent || w->stop || w->queued >= SQ_GROUP_MAX / 2 ? 0 : w->last_commit_us + LINGER_US;
-}
-
-// Waits until there is something to run. False when the time of a chore has come. Lock held.
-static bool wait_jobs(struct sq_writer *w, int64_t chore)
-{
-    for (;;) {
-        int64_t run = w->head ? next_run_us(w) : INT64_MAX, now = clock_mono_us();
-        if (w->stop || run <= now)
-            return true;
-        int64_t until = w->head ? run : chore;
-        const struct timespec at = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
-        if (!until)
-            pthread_cond_wait(&w->work, &w->lock);
-        else if (pthread_cond_timedwait(&w->work, &w->lock, &at) == ETIMEDOUT && !w->head)
-            return false;
-    }
-}
-
-// Waits for jobs or a chore. Takes up to SQ_GROUP_MAX jobs; NULL with *stop set when there will be no more.
-static struct sq_job *take_jobs(struct sq_writer *w, bool *stop)
-{
-    pthread_mutex_lock(&w->lock);
-    bool run = wait_jobs(w, next_chore_us(w));
-    struct sq_job *first = run ? w->head : NULL, *last = NULL;
-    size_t count = 0;
-    for (struct sq_job *job = first; job && count < SQ_GROUP_MAX; job = job->next, count++) {
-        last = job;
-        w->urgent -= is_urgent(job);
-    }
-    if (last) {
-        w->head = last->next;
-        last->next = NULL;
-        w->queued -= count;
-        if (!w->head)
-            w->tail = &w->head;
-        pthread_cond_broadcast(&w->room);
-    }
-    *stop = !first && w->stop;
-    pthread_mutex_unlock(&w->lock);
-    return first;
-}
-
 static void *writer_main(void *arg)
 {
     struct sq_db *db = arg;
     struct sq_writer *w = &db->writer;
-    pthread_setname_np(pthread_self(), "meta-writer");
     for (bool stop = false; !stop;) {
-        struct sq_job *jobs = take_jobs(w, &stop);
+        struct meta_job *jobs = meta_jobs_take(&db->jobs, w->last_commit_us, next_chore_us(w), &stop);
         if (jobs) {
             run_group(db, jobs);
             checkpoint_when_due(w);
@@ -282,63 +220,15 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-// The queue is bounded, but the writer itself (submitting from a `done`) cannot wait for itself to make room.
-static void submit(struct sq_writer *w, struct sq_job *job)
-{
-    bool self = pthread_equal(pthread_self(), w->thread);
-    pthread_mutex_lock(&w->lock);
-    while (!self && w->queued >= SQ_QUEUE_MAX)
-        pthread_cond_wait(&w->room, &w->lock);
-    job->next = NULL;
-    *w->tail = job;
-    w->tail = &job->next;
-    w->queued++;
-    w->urgent += is_urgent(job);
-    if (w->queued == 1 || w->urgent == 1 || w->queued == SQ_GROUP_MAX / 2)
-        pthread_cond_signal(&w->work);
-    pthread_mutex_unlock(&w->lock);
-}
-
-struct waiter {
-    sem_t done;
-    bool failed;
-    struct error err;
-};
-
-static void wake_waiter(void *arg, const struct error *err)
-{
-    struct waiter *waiter = arg;
-    waiter->failed = err != NULL;
-    if (err)
-        waiter->err = *err;
-    sem_post(&waiter->done);
-}
-
 int sq_write(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, struct error *err)
 {
-    struct sq_db *db = state;
-    if (pthread_equal(pthread_self(), db->writer.thread))
-        return error_set(err, ERR_INTERNAL, "A write transaction was begun inside of another one");
-    struct waiter waiter = {0};
-    struct sq_job job = {.durability = durability, .fn = fn, .arg = arg, .done = wake_waiter, .done_arg = &waiter};
-    sem_init(&waiter.done, 0, 0);
-    submit(&db->writer, &job);
-    while (sem_wait(&waiter.done) < 0) // EINTR
-        ;
-    sem_destroy(&waiter.done);
-    return waiter.failed ? error_copy(err, &waiter.err) : 0;
+    return meta_jobs_write(&((struct sq_db *)state)->jobs, durability, fn, arg, err);
 }
 
 void sq_write_async(void *state, enum meta_durability durability, meta_tx_fn *fn, void *arg, meta_done_fn *done,
                     void *done_arg)
 {
-    struct sq_db *db = state;
-    struct sq_job *job = calloc(1, sizeof *job);
-    if (!job)
-        abort();
-    *job = (struct sq_job){
-        .durability = durability, .fn = fn, .arg = arg, .done = done, .done_arg = done_arg, .on_heap = true};
-    submit(&db->writer, job);
+    meta_jobs_write_async(&((struct sq_db *)state)->jobs, durability, fn, arg, done, done_arg);
 }
 
 struct hooks_change {
@@ -369,42 +259,29 @@ int sq_set_hooks(struct sq_db *db, const struct sq_hooks *hooks, void *arg, stru
     return sq_write(db, META_RELAXED, nothing, NULL, err);
 }
 
+struct watching {
+    struct sq_watch *watch;
+    struct sq_watch value;
+};
+
+static void set_watch(void *arg, const struct error *err)
+{
+    const struct watching *watching = arg;
+    *watching->watch = watching->value;
+}
+
+// On the writer's thread, between two groups; the second transaction waits until it is done.
+void sq_watch(struct sq_db *db, struct sq_watch *watch, void (*fn)(void *arg), void *arg)
+{
+    struct watching watching = {watch, {fn, arg}};
+    meta_jobs_between(&db->jobs, set_watch, &watching);
+}
+
 int sq_writer_start(struct sq_db *db, struct error *err)
 {
     struct sq_writer *w = &db->writer;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->work, &attr);
-    pthread_cond_init(&w->room, NULL);
-    pthread_condattr_destroy(&attr);
-    w->tail = &w->head;
     w->full = true; // as the connection was set up
     sqlite3_wal_hook(w->conn.sql, count_pages, w);
-    int rc = pthread_create(&w->thread, NULL, writer_main, db);
-    if (rc != 0) {
-        pthread_cond_destroy(&w->work);
-        pthread_cond_destroy(&w->room);
-        pthread_mutex_destroy(&w->lock);
-        return error_errno(err, ERR_INTERNAL, rc, "Cannot start the thread that writes the metadata database");
-    }
-    w->started = true;
-    return 0;
-}
-
-void sq_writer_stop(struct sq_db *db)
-{
-    struct sq_writer *w = &db->writer;
-    if (!w->started)
-        return;
-    pthread_mutex_lock(&w->lock);
-    w->stop = true;
-    pthread_cond_signal(&w->work);
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->work);
-    pthread_cond_destroy(&w->room);
-    pthread_mutex_destroy(&w->lock);
-    w->started = false;
+    sqlite3_update_hook(w->conn.sql, sq_change_seen, w);
+    return meta_jobs_start(&db->jobs, "meta-writer", writer_main, db, err);
 }

@@ -63,7 +63,7 @@ static struct pixels paint(uint32_t seed)
 
 static void extract(const struct pixels *p, float *out)
 {
-    assert_int_equal(extractor_builtin.extract(extractor, model, p, 1, out, NULL), 0);
+    assert_int_equal(extractor_builtin.extract(extractor, model, p, 1, out, NULL, NULL), 0);
 }
 
 static float cosine(const float *a, const float *b)

@@ -292,6 +292,40 @@ static void test_kernels(void **state)
     assert_true(best_seen);
 }
 
+// Of 512 bits, about angle / pi differ, whatever the dimension; every kernel counts them the same.
+static void test_sketches_tell_angles(void **state)
+{
+    (void)state;
+    const size_t dimensions[] = {1, 3, 40, 512, 513, 1792};
+    srandom(3);
+    for (size_t d = 0; d < ARRAY_LEN(dimensions); d++) {
+        size_t n = dimensions[d];
+        float a[1792], b[1792];
+        uint64_t of_a[SKETCH_WORDS], of_b[2][SKETCH_WORDS];
+        double ab = 0, aa = 0, bb = 0;
+        for (size_t i = 0; i < n; i++) {
+            a[i] = (float)random() / (float)RAND_MAX - 0.5F;
+            b[i] = a[i] + ((float)random() / (float)RAND_MAX - 0.5F) * (float)(d % 3) / 2;
+            ab += (double)a[i] * b[i], aa += (double)a[i] * a[i], bb += (double)b[i] * b[i];
+        }
+        sketch_make(a, n, of_a);
+        sketch_make(b, n, of_b[0]);
+        memcpy(of_b[1], of_a, sizeof of_a);
+        double cosine = ab / sqrt(aa * bb), expected = acos(cosine < 1 ? cosine : 1) / M_PI * SKETCH_BITS;
+        for (size_t k = 0; kernels[k]; k++) {
+            unsigned bits[2];
+            if (!kernels[k]->supported())
+                continue;
+            kernels[k]->bits(of_a, (const uint64_t(*)[SKETCH_WORDS])of_b, 2, bits);
+            assert_true(fabs(bits[0] - expected) < 60); // five standard deviations at most
+            assert_int_equal(bits[1], 0);
+            assert_true(n < 40 || bits[0] <= sketch_limit((float)cosine - 1e-3F, 1));
+        }
+    }
+    assert_true(sketch_limit(0.9F, 0.5F) < sketch_limit(0.8F, 0.5F));
+    assert_true(sketch_limit(0.8F, 0) < sketch_limit(0.8F, 0.9F));
+}
+
 // Ties are broken by id, which takes that equal rows score alike wherever they lie.
 static void test_kernels_rank_alike(void **state)
 {
@@ -840,6 +874,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_kernels_rank_alike),
+        cmocka_unit_test(test_sketches_tell_angles),
         cmocka_unit_test(test_crc32c),
         CASE(test_torn_tail),
         CASE(test_zeros_at_the_end),

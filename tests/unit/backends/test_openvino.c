@@ -380,12 +380,12 @@ static void a_zero_vector_never_leaves(void **state)
     const struct pixels mean = {EDGE, EDGE, data};
     float vector[3 * (EDGE / 2) * (EDGE / 2)] = {42};
     memset(data, 102, sizeof data); // exactly the mean that onnx_write describes
-    assert_int_equal(extractor_openvino.extract(x, models, &mean, 1, vector, &err), -1);
+    assert_int_equal(extractor_openvino.extract(x, models, &mean, 1, vector, NULL, &err), -1);
     assert_int_equal(err.code, ERR_EXTRACTION_FAILED);
     assert_non_null(strstr(err.message, "pool"));
     assert_true(vector[0] == 42);
     memset(data, 103, sizeof data);
-    assert_int_equal(extractor_openvino.extract(x, models, &mean, 1, vector, &err), 0);
+    assert_int_equal(extractor_openvino.extract(x, models, &mean, 1, vector, NULL, &err), 0);
     extractor_openvino.close(x);
     conf_free(&conf);
     folders_remove(dir, NULL);

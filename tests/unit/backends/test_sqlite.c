@@ -153,6 +153,27 @@ static void the_log_needs_the_store_itself(void **state)
     assert_int_equal(err.code, ERR_CONFIG);
 }
 
+static void numbers_of_changes_are_not_given_again_after_a_power_cut(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_code(f, NULL), ERR_NONE);
+    assert_int_equal(open_code(f, NULL), ERR_NONE);
+    assert_int_equal(number(f, "SELECT count(*) FROM change"), 0); // where nothing happened, nothing can be lost
+    run_sql(f, "INSERT INTO change (at_ms, tenant, id, status) VALUES (1, 'default', 'a', 0)");
+    assert_int_equal(open_code(f, NULL), ERR_NONE);
+    for (int cut = 0; cut < 3; cut++) { // each time rows come, are seen, and are lost
+        run_sql(f,
+                "INSERT INTO change (at_ms, tenant, id, status) VALUES (1, 'default', 'b', 1), (1, 'default', 'b', 3)");
+        int64_t seen = number(f, "SELECT max(seq) FROM change");
+        run_sql(f, "DELETE FROM change WHERE id = 'b'");
+        assert_int_equal(open_code(f, NULL), ERR_NONE);
+        run_sql(f, "INSERT INTO change (at_ms, tenant, id, status) VALUES (1, 'default', 'c', 0)");
+        assert_true(number(f, "SELECT max(seq) FROM change") > seen);
+        run_sql(f, "DELETE FROM change WHERE id = 'c'");
+    }
+    assert_int_equal(number(f, "SELECT count(*) FROM change WHERE tenant <> ''"), 1);
+}
+
 // ---- A group and its disk. The functions run on the writer's thread, so they may touch its connection.
 
 struct store {
@@ -398,6 +419,7 @@ int main(void)
         T(a_newer_schema_is_refused_and_left_alone),
         T(what_is_not_ours_is_refused),
         T(the_log_needs_the_store_itself),
+        T(numbers_of_changes_are_not_given_again_after_a_power_cut),
         T(a_full_database_fails_the_group_and_the_next_works),
         T(a_file_that_cannot_grow_fails_the_group_and_the_next_works),
         T(a_transaction_inside_of_another_is_refused),

@@ -97,6 +97,13 @@ static char *answer_for(struct rig *r, const struct fake_request *q, struct fake
         {"GET", "/api/v1/admin/tenants", 200, "{\"tenants\":[{\"name\":\"default\",\"createdAt\":\"C\"}]}"},
         {"GET", "/api/v1/admin/models", 200,
          "{\"models\":[{\"name\":\"builtin\",\"version\":\"1\",\"dimension\":512,\"default\":true}]}"},
+        {"GET", "/api/v1/events?", 200,
+         "id: 0\nretry: 2000\n\nid: 1\ndata: "
+         "{\"seq\":1,\"timestamp\":\"T\",\"imageId\":\"img_1\",\"status\":\"completed\","
+         "\"fileName\":\"a\\u001b.jpg\"}\n\nid: 2\ndata: "
+         "{\"seq\":2,\"timestamp\":\"T\",\"imageId\":\"img_2\",\"status\":\"failed\","
+         "\"errorCode\":\"IMAGE_CORRUPT\",\"errorMessage\":\"Broken\"}\n\nid: 3\n\n"},
+        {"GET", "/api/v1/events", 200, "id: 3\nretry: 2000\n\n"},
         {"GET", "/readyz", 200, "{\"status\":\"ok\"}"},
         {"POST", "/api/v1/search", 200, results},
     };
@@ -256,8 +263,8 @@ static void misuse_is_2(void **state)
         {{"upload", "-"}, "--name"},
         {{"upload", "x", "--name", "y"}, "--name is for -"},
         {{"upload", "x", "--jobs", "0"}, "from 1 to 64"},
-        {{"search"}, "Search with one of these"},
-        {{"search", "x", "--id", "y"}, "Search with one of these"},
+        {{"search"}, "Search with FILE, --text WORDS"},
+        {{"search", "x", "--vector", "y"}, "cannot be in one search"},
         {{"search", "--id", "y", "--filter", "{]"}, "--filter"},
         {{"search", "--id", "y", "--top", "many"}, "--top takes a whole number"},
         {{"status"}, "Something is missing"},
@@ -419,6 +426,16 @@ static void status_says_how_far(void **state)
     assert_int_equal(RUN(r, "status", "img_none", "--json", r->server_flag), 1);
     says(r->err, "There is no such image (NOT_FOUND)");
     assert_string_equal(r->out, "{\"error\":{\"code\":\"NOT_FOUND\",\"message\":\"There is no such image\"}}\n");
+}
+
+static void events_are_shown_up_to_now(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(RUN(r, "events", r->server_flag), 0);
+    says(r->out, "1  T  img_1  completed   a\xef\xbf\xbd.jpg\n");
+    assert_int_equal(RUN(r, "events", "--json", r->server_flag), 0);
+    says(r->out, "{\"seq\":1,");
+    assert_int_equal(RUN(r, "events", "--since", "x", r->server_flag), 2);
 }
 
 static void lists_go_through_pages(void **state)
@@ -584,6 +601,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(search_shows_hits_in_every_form, setup, teardown),
         cmocka_unit_test_setup_teardown(the_page_is_whole_and_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(status_says_how_far, setup, teardown),
+        cmocka_unit_test_setup_teardown(events_are_shown_up_to_now, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_go_through_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(deletes_are_told_one_by_one, setup, teardown),
         cmocka_unit_test_setup_teardown(the_ledger_must_close, setup, teardown),

@@ -17,7 +17,7 @@
 #include "fake_server.h"
 #include "scratch.h"
 
-enum { FILES = 12, POLLS = 2 };
+enum { FILES = 12, FIRST_SEQ = 100 };
 
 // A small DeepLens: takes everything in but "text…" and empty files; the same bytes are a duplicate.
 struct shop {
@@ -26,8 +26,12 @@ struct shop {
     unsigned uploads; // accepted
     unsigned images;
     bool forgets;     // status: 404
-    const char *ends; // status after POLLS questions
-    unsigned polls[FILES + 1];
+    const char *ends; // how all end: when they are asked for, those with an even number; the rest as a change
+    unsigned questions;
+    unsigned told;  // changes that were sent
+    unsigned apart; // changes in one answer, after which the connection ends; 0: all
+    bool gap;       // the first answer to somebody who comes back says that it missed something
+    unsigned sinces[8], sincecount;
     char *bodies[FILES + 1];
     char query[512];
 };
@@ -65,10 +69,42 @@ static void answer_status(struct shop *shop, const struct fake_request *request,
         answer->body = strdup("{\"code\":\"NOT_FOUND\",\"detail\":\"None\"}");
         return;
     }
-    bool ended = ++shop->polls[at] > POLLS;
+    bool ended = at % 2 == 0 || shop->told >= at;
+    shop->questions++;
     const char *error = ",\"error\":{\"code\":\"IMAGE_CORRUPT\",\"message\":\"Broken\"}";
     assert_true(asprintf(&answer->body, "{\"status\":\"%s\"%s}", ended ? shop->ends : "processing",
                          ended && strcmp(shop->ends, "failed") == 0 ? error : "") > 0);
+}
+
+// Numbers begin at FIRST_SEQ; the change FIRST_SEQ + n is the end of img_n.
+static void answer_events(struct shop *shop, const struct fake_request *request, struct fake_answer *answer)
+{
+    unsigned since = FIRST_SEQ, end;
+    const char *given = strstr(request->target, "since=");
+    if (given)
+        sscanf(given, "since=%u", &since);
+    if (shop->sincecount < 8)
+        shop->sinces[shop->sincecount++] = given ? since : 0;
+    struct buf text = BUF_INIT(65536);
+    if (given && shop->gap) {
+        shop->gap = false;
+        since = FIRST_SEQ + shop->images;
+        shop->told = shop->images;
+        buf_printf(&text, "id: %u\nretry: 2000\n\nid: %u\ndata: {\"seq\":%u,\"type\":\"gap\"}\n\n", since, since,
+                   since);
+    } else {
+        buf_printf(&text, "id: %u\nretry: 2000\n\n", since);
+    }
+    end = FIRST_SEQ + shop->images;
+    if (shop->apart && since + shop->apart < end)
+        end = since + shop->apart;
+    for (; ++since <= end; shop->told = since - FIRST_SEQ)
+        buf_printf(&text, "id: %u\ndata: {\"seq\":%u,\"imageId\":\"img_%u\",\"status\":\"%s\"%s}\n\n", since, since,
+                   since - FIRST_SEQ, shop->ends,
+                   strcmp(shop->ends, "failed") == 0 ? ",\"errorCode\":\"IMAGE_CORRUPT\",\"errorMessage\":\"Broken\""
+                                                     : "");
+    answer->type = "text/event-stream";
+    answer->body = buf_steal(&text);
 }
 
 static void keep_shop(void *ctx, const struct fake_request *request, struct fake_answer *answer)
@@ -83,6 +119,8 @@ static void keep_shop(void *ctx, const struct fake_request *request, struct fake
         answer->body = strdup("{\"code\":\"OVERLOADED\",\"detail\":\"Busy\"}");
     } else if (strcmp(request->method, "POST") == 0) {
         answer_upload(shop, request, answer);
+    } else if (strncmp(request->target, "/api/v1/events", 14) == 0) {
+        answer_events(shop, request, answer);
     } else {
         answer_status(shop, request, answer);
     }
@@ -167,6 +205,7 @@ static void upload(struct rig *r, unsigned jobs, unsigned retries)
                                 .jobs = jobs,
                                 .retries = retries,
                                 .quiet = true,
+                                .since = -1,
                                 .files = r->files,
                                 .count = r->upload.count};
     assert_int_equal(CALL(upload_run(&r->upload, &err)), 0);
@@ -304,6 +343,49 @@ static void waiting_sees_all_to_their_end(void **state)
     assert_int_equal(t.unsettled, 0);
 }
 
+static void waiting_asks_for_nothing_that_changes_tell_of(void **state)
+{
+    struct rig *r = *state;
+    struct error err;
+    add_pictures(r, 5);
+    upload(r, 2, 2);
+    r->upload.since = FIRST_SEQ;
+    r->shop.apart = 2; // lost in between
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
+    assert_int_equal(totals_of(r).searchable, 5);
+    assert_int_equal(r->shop.questions, 0);
+    assert_int_equal(r->shop.sincecount, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(r->shop.sinces[i], FIRST_SEQ + 2 * i);
+}
+
+static void waiting_asks_after_a_gap(void **state)
+{
+    struct rig *r = *state;
+    struct error err;
+    add_pictures(r, 5);
+    upload(r, 2, 2);
+    r->upload.since = FIRST_SEQ;
+    r->shop.gap = true;
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
+    assert_int_equal(totals_of(r).searchable, 5);
+    assert_int_equal(r->shop.questions, 5);
+}
+
+static void waiting_settles_each_file_of_the_same_bytes(void **state)
+{
+    struct rig *r = *state;
+    struct error err;
+    add_pictures(r, 3);
+    add_file(r, "picture 0");
+    add_file(r, "picture 0");
+    upload(r, 1, 2);
+    r->upload.since = FIRST_SEQ;
+    assert_int_equal(CALL(upload_wait(&r->upload, &err)), 0);
+    assert_int_equal(totals_of(r).searchable, 5);
+    assert_int_equal(r->shop.questions, 2); // for the duplicates, which may have ended before
+}
+
 static void waiting_tells_what_failed(void **state)
 {
     struct rig *r = *state;
@@ -382,6 +464,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_second_run_goes_on_where_the_first_ended, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_server_forgot_is_uploaded_again, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_sees_all_to_their_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_asks_for_nothing_that_changes_tell_of, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_asks_after_a_gap, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_settles_each_file_of_the_same_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_tells_what_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_ends_for_what_was_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_gives_up_when_nobody_answers, setup, teardown),

@@ -30,14 +30,16 @@ static int teardown(void **state)
 
 static void names_of_images(void **state)
 {
-    assert_true(walk_is_image_name("a.jpg"));
-    assert_true(walk_is_image_name("a.JPEG"));
-    assert_true(walk_is_image_name("a.b.WebP"));
-    assert_true(walk_is_image_name("a.heic"));
-    assert_false(walk_is_image_name("a.txt"));
-    assert_false(walk_is_image_name("jpg"));
-    assert_false(walk_is_image_name("a.jpg.zip"));
-    assert_false(walk_is_image_name("a."));
+    assert_true(walk_is_media_name("a.jpg"));
+    assert_true(walk_is_media_name("a.JPEG"));
+    assert_true(walk_is_media_name("a.b.WebP"));
+    assert_true(walk_is_media_name("a.heic"));
+    assert_true(walk_is_media_name("a.MP4"));
+    assert_true(walk_is_media_name("a.mkv"));
+    assert_false(walk_is_media_name("a.txt"));
+    assert_false(walk_is_media_name("jpg"));
+    assert_false(walk_is_media_name("a.jpg.zip"));
+    assert_false(walk_is_media_name("a."));
 }
 
 static void folders_are_walked_in_order(void **state)

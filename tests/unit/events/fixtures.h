@@ -91,7 +91,9 @@ static inline void fixture_full(enum event_topic topic, struct event *ev)
                                                  .steps = fixture_steps,
                                                  .step_count = ARRAY_LEN(fixture_steps),
                                                  .total_ms = 2612,
-                                                 .searchable_ms = fixture_ms - 1};
+                                                 .searchable_ms = fixture_ms - 1,
+                                                 .duplicate_of = "img_98765432-4321-4321-4321-210987654321",
+                                                 .duplicate_score = 0.9375};
     if (topic == TOPIC_PROCESSING_FAILED)
         ev->failed = (struct event_failed){.code = "EXTRACTION_TIMEOUT",
                                            .message = "It timed out after 60 seconds",
@@ -101,6 +103,8 @@ static inline void fixture_full(enum event_topic topic, struct event *ev)
                                            .step = "feature_extraction",
                                            .model = "resnet50",
                                            .trace = "extract: timed out",
+                                           .duplicate_of = "img_98765432-4321-4321-4321-210987654321",
+                                           .duplicate_score = 0.9375,
                                            .failed_ms = fixture_ms - 2};
     if (topic == TOPIC_IMAGES_MAINTENANCE)
         ev->maintenance = (struct event_maintenance){.type = "delete",

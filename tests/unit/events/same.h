@@ -85,6 +85,8 @@ static inline const char *differs_completed(const struct event_completed *a, con
     SAME(step_count);
     SAME(total_ms);
     SAME(searchable_ms);
+    SAME_TEXT(duplicate_of);
+    SAME(duplicate_score);
     const char *member = NULL;
     for (size_t i = 0; i < a->step_count && !member; i++)
         member = differs_step(&a->steps[i], &b->steps[i]);
@@ -102,6 +104,8 @@ static inline const char *differs_failed(const struct event_failed *a, const str
     SAME_TEXT(model);
     SAME_TEXT(trace);
     SAME(failed_ms);
+    SAME_TEXT(duplicate_of);
+    SAME(duplicate_score);
     return NULL;
 }
 

@@ -68,8 +68,9 @@ static size_t enter(struct fake *fake, const struct pixels *pictures, size_t cou
 }
 
 static int fake_extract(void *state, const struct extractor_model *model, const struct pixels *pictures, size_t count,
-                        float *vectors, struct error *err)
+                        float *vectors, struct extractor_labels *labels, struct error *err)
 {
+    (void)labels;
     struct fake *fake = state;
     for (size_t i = 0; i < count; i++)
         if (atomic_fetch_add(&fake->busy[code_of(&pictures[i])], 1) > 0)
@@ -290,7 +291,8 @@ void rig_item_of(struct rig *rig, const char *tenant, int code, const char *opti
                                 .options = options ? options : "{\"models\":[\"fake\"]}",
                                 .event_id = event,
                                 .size = 3,
-                                .uploaded_ms = clock_now_ms()}};
+                                .uploaded_ms = clock_now_ms(),
+                                .updated_ms = clock_now_ms()}};
     must(rig->meta.ops->write(rig->meta.state, META_RELAXED, insert_tx, &call, err));
     struct pixels p = {.width = 1, .height = 1, .data = malloc(3)};
     assert_non_null(p.data);

@@ -2,6 +2,7 @@
 // Names: tenants, models, collections, paths.
 #include <string.h>
 
+#include "backends/blob/blob_fs.h"
 #include "rig.h"
 
 static void test_tenants(void **state)
@@ -46,10 +47,12 @@ static void test_collections(void **state)
 static void test_paths(void **state)
 {
     _cleanup_arena_ struct arena arena = {0};
-    assert_string_equal(flow_path_key("/storage/tenant-a/images/x.jpg"), "tenant-a/images/x.jpg");
-    assert_null(flow_path_key("minio://bucket/x.jpg"));
-    assert_null(flow_path_key("/storag"));
-    assert_null(flow_path_key(NULL));
+    struct flow f = {.blob.ops = &blob_fs};
+    assert_string_equal(flow_path(&f, &arena, "tenant-a/images/x.jpg"), "/storage/tenant-a/images/x.jpg");
+    assert_string_equal(flow_path_key(&f, &arena, "/storage/tenant-a/images/x.jpg"), "tenant-a/images/x.jpg");
+    static const char *const elsewhere[] = {"minio://bucket/x.jpg", "/storag", "/storage/", "/storage/../x", "", NULL};
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++)
+        assert_null(flow_path_key(&f, &arena, elsewhere[i]));
     const char *one = flow_thumb_key(&arena, "a.b", "img_1"), *other = flow_thumb_key(&arena, "a.b", "img_2");
     assert_int_equal(strncmp(one, "tenant-a.b/thumbnails/", 22), 0);
     assert_string_equal(strrchr(one, '/'), "/img_1.webp");

@@ -208,7 +208,12 @@ static void test_bad_queries_are_refused(void **state)
     char waiting[ID_MAX];
     rig_item(w->rig, 99, waiting);
     refuse(w, ERR_INVALID, (struct search_query){0});
-    refuse(w, ERR_INVALID, (struct search_query){.id = w->ids[0], .vector = good, .vector_len = 8});
+    const struct search_term away[] = {{.id = w->ids[0], .weight = -1}}, many[SEARCH_TERMS_MAX] = {0};
+    refuse(w, ERR_INVALID, (struct search_query){.id = w->ids[0], .terms = away, .term_count = 1}); // nothing is left
+    refuse(w, ERR_INVALID, (struct search_query){.id = w->ids[0], .terms = many, .term_count = SEARCH_TERMS_MAX - 3});
+    refuse(w, ERR_MODEL_UNKNOWN, (struct search_query){.text = "a dog"}); // there is no model of texts
+    refuse(w, ERR_INVALID, (struct search_query){.text = "a dog", .model = "second"});
+    refuse(w, ERR_INVALID_VECTOR, (struct search_query){.id = w->ids[0], .vector = good, .vector_len = 7});
     refuse(w, ERR_INVALID, (struct search_query){.id = w->ids[0], .k = 1001});
     refuse(w, ERR_INVALID_CURSOR, (struct search_query){.id = w->ids[0], .k = 10, .offset = 9990});
     refuse(w, ERR_INVALID_CURSOR, (struct search_query){.id = w->ids[0], .k = 10, .offset = SIZE_MAX - 5});

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// /api/v1/admin/webhooks: who is told of what happens, and the log of deliveries.
+#include <string.h>
+
+#include "api/api_int.h"
+#include "flow/hook.h"
+
+enum { PAGE = 100, PAGE_MAX = 1000 };
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+
+static struct flow *flow_of(void *ctx)
+{
+    return ((struct api *)ctx)->flow;
+}
+
+// The body's members; others are refused, so that a misspelt one is noticed.
+static int read_body(const struct http_request *req, const char *const *known, json_t **out, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    _cleanup_json_ json_t *body = NULL;
+    if (api_body(req, &body, err) < 0)
+        return -1;
+    json_object_foreach(body, key, value)
+    {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (!known[i])
+            return error_set(err, ERR_INVALID, "The member \"%.60s\" is not known", key);
+        if (strcmp(key, "types") != 0 && strcmp(key, "overlapMs") != 0 && !json_is_string(value))
+            return error_set(err, ERR_INVALID, "`%s` must be a string", key);
+    }
+    *out = take_ptr(body);
+    return 0;
+}
+
+void api_webhooks(struct http_request *req, void *ctx, void *sink)
+{
+    const char *tenant;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_list(flow_of(ctx), tenant, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_webhook_add(struct http_request *req, void *ctx, void *sink)
+{
+    static const char *const known[] = {"tenantId", "url", "types", "secret", NULL};
+    struct hook_wish wish = {0};
+    _cleanup_json_ json_t *json = NULL;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = read_body(req, known, &json, &err);
+    if (rc == 0)
+        rc = api_tenant(req, js_str(json, "tenantId", NULL), &wish.tenant, &err);
+    if (rc == 0) {
+        wish.url = js_str(json, "url", NULL);
+        wish.types = json_object_get(json, "types");
+        wish.secret = js_str(json, "secret", NULL);
+        rc = hook_add(flow_of(ctx), &wish, &body, &err);
+    }
+    api_reply(req, 201, rc, body, &err);
+}
+
+void api_webhook_remove(struct http_request *req, void *ctx, void *sink)
+{
+    const char *tenant;
+    struct error err = {0};
+    int rc =
+        api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_remove(flow_of(ctx), tenant, http_param(req, "id"), &err);
+    if (rc == 0)
+        http_reply_empty(req, 204);
+    else
+        http_reply_error(req, &err);
+}
+
+void api_webhook_rotate(struct http_request *req, void *ctx, void *sink)
+{
+    static const char *const known[] = {"tenantId", "overlapMs", NULL};
+    const char *tenant;
+    int64_t overlap_ms;
+    _cleanup_json_ json_t *json = NULL;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = read_body(req, known, &json, &err);
+    if (rc == 0)
+        rc = api_tenant(req, js_str(json, "tenantId", NULL), &tenant, &err);
+    if (rc == 0)
+        rc = api_member_int(json, "overlapMs", DAY_MS, &overlap_ms, &err);
+    if (rc == 0 && (overlap_ms < 0 || overlap_ms > 90 * DAY_MS))
+        rc = error_set(&err, ERR_INVALID, "`overlapMs` is 0 to 90 days");
+    if (rc == 0)
+        rc = hook_rotate(flow_of(ctx), tenant, http_param(req, "id"), overlap_ms, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_webhook_test(struct http_request *req, void *ctx, void *sink)
+{
+    const char *tenant;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = api_tenant(req, NULL, &tenant, &err) < 0
+                 ? -1
+                 : hook_test(flow_of(ctx), tenant, http_param(req, "id"), &body, &err);
+    api_reply(req, 202, rc, body, &err);
+}
+
+void api_webhook_deliveries(struct http_request *req, void *ctx, void *sink)
+{
+    int64_t limit = PAGE;
+    json_t *body = NULL;
+    struct error err = {0};
+    struct hook_query query = {
+        .webhook = http_param(req, "id"), .state = api_given(req, "state"), .cursor = api_given(req, "cursor")};
+    int rc = api_tenant(req, NULL, &query.tenant, &err);
+    if (rc == 0)
+        rc = api_int(req, "limit", 1, PAGE_MAX, PAGE, &limit, &err);
+    query.limit = (size_t)limit;
+    if (rc == 0)
+        rc = hook_deliveries(flow_of(ctx), &query, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_webhook_delivery(struct http_request *req, void *ctx, void *sink)
+{
+    const char *tenant;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = api_tenant(req, NULL, &tenant, &err);
+    if (rc == 0)
+        rc = hook_delivery(flow_of(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_webhook_replay(struct http_request *req, void *ctx, void *sink)
+{
+    const char *tenant;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = api_tenant(req, NULL, &tenant, &err);
+    if (rc == 0)
+        rc = hook_replay(flow_of(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
+    api_reply(req, 202, rc, body, &err);
+}

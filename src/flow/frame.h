@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frames of videos. A frame is an item of kind "frame" with a parent and a time; its picture is a small WebP, which is
+// what models see and what is shown. Ids follow from the video and the time, so that doing it again makes no second
+// one. A frame is part of its video: it does not count in the ledger, is in no list of uploads, and goes with the
+// video.
+#ifndef DEEPLENS_FLOW_FRAME_H
+#define DEEPLENS_FLOW_FRAME_H
+
+#include "flow/step.h"
+
+struct frame { // made by video.c
+    struct media row;
+    struct emit *requests; // for its vectors, one a model
+};
+
+// The row of a frame at a time of the video, of which `webp` are the bytes of its picture, and what asks for its
+// vectors; all in the arena.
+int frame_make(struct flow *f, struct arena *arena, const struct media *video, int64_t time_ms,
+               const struct pixels *pixels, const struct buf *webp, struct frame *out, struct error *err);
+// What asks for a frame's vectors, in the arena: a list.
+int frame_requests(struct flow *f, struct arena *arena, const struct media *frame, struct emit **out,
+                   struct error *err);
+
+// How far a video was worked on: what media.progress holds.
+struct video_progress {
+    struct choice_mark mark;
+    bool done; // all frames are there
+};
+void video_progress_read(const char *text, struct video_progress *out); // NULL: nothing was done
+const char *video_progress_write(struct arena *arena, const struct video_progress *progress);
+
+// Called when a frame ended, and when the last one was made: when no frame is waited for any more, says in the same
+// transaction that the video is completed, or failed when none of its frames is searchable.
+int video_settle_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                    struct error *err);
+
+// Removes what there is of a video's frames, page by page; verified. Each page can be done again. `files`, `vectors`,
+// `rows`: which of these. Before, frames_hide marks them all as being deleted, so that steps at work on them see it.
+int frames_hide(struct flow *f, const struct media *video, struct error *err);
+int frames_remove(struct flow *f, const struct media *video, bool files, bool vectors, bool rows, struct error *err);
+
+#endif
