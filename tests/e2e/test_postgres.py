@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
 import harness
+import peer
 import postgres
 from harness import Server, multipart, png, wait_until
 from postgres import Postgres
@@ -160,5 +161,5 @@ class Starts(OnPostgres):
 
 
 if __name__ == "__main__":
-    postgres.fetch_or_skip()
+    peer.had_or_skip("PostgreSQL", postgres.programs)
     harness.main()

@@ -17,7 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers")
 
 import harness
 from harness import Case, Server, png, wait_until
-from minio import ACCESS, SECRET, Minio, Tearing, boto3_python, fetch_or_skip
+import peer
+from minio import ACCESS, SECRET, Minio, Tearing, boto3_python, fetch
 
 BLOBS = os.environ.get("DEEPLENS_TEST_BLOBS", "build/tests/e2e/blobs")
 MIB = 1 << 20
@@ -534,7 +535,7 @@ class OnS3(Case):
 
 
 def main():
-    fetch_or_skip()
+    peer.had_or_skip("MinIO", fetch)
     unittest.main(verbosity=2)
 
 

@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
-import webhooks
+import realtime
 
-webhooks.enter()
+realtime.enter()
 
 import standardwebhooks
 

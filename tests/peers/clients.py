@@ -9,8 +9,6 @@ confluent-kafka or jsonschema calls enter(), which starts it again under the int
 produce(topic, key, value, headers), which waits until the brokers have the record, and close().
 """
 import base64
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -20,31 +18,21 @@ import tempfile
 import time
 
 import kafka
+import peer
+from peer import PATIENCE
 
 PACKAGES = ["confluent-kafka==2.16.1", "jsonschema==4.25.1", "attrs==26.1.0", "jsonschema-specifications==2025.9.1",
             "referencing==0.37.0", "rpds-py==2026.9.1", "typing_extensions==4.16.0"]
-PATIENCE = 120  # seconds
 
 
 def python() -> pathlib.Path:
     """An interpreter that has the packages: in a virtual environment in the cache, made once."""
-    home = kafka.cache() / "venv-kafka"
-    stamp = home / ("made-" + hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:16])
-    kafka.cache().mkdir(parents=True, exist_ok=True)
-    with open(kafka.cache() / "venv-kafka.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, stdout=sys.stderr)
-            subprocess.run([home / "bin/pip", "install", "-q", "--no-deps", *PACKAGES], check=True, stdout=sys.stderr)
-            stamp.touch()
-    return home / "bin/python3"
+    return peer.environment("venv-kafka", PACKAGES, "--no-deps") / "bin/python3"
 
 
 def enter():
     """Goes on under that interpreter, with the same arguments."""
-    wanted = python()
-    if pathlib.Path(sys.executable) != wanted:
-        os.execv(wanted, [str(wanted), *sys.argv])
+    peer.enter(python().parent.parent)
 
 
 class Python:

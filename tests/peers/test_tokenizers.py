@@ -7,8 +7,6 @@ environment of their own in ${XDG_CACHE_HOME:-~/.cache}/deeplens.
 
 DEEPLENS_TEST_STRINGS says how many strings, DEEPLENS_TEST_SEED which.
 """
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -18,6 +16,8 @@ import sys
 import tempfile
 import unicodedata
 import unittest
+
+import peer
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,19 +30,7 @@ MARK = "\u2581"
 def in_environment():
     """Goes on in the interpreter that has the packages; it is made when it is not there."""
     requirements = HERE / "tokenizers.txt"
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "deeplens"
-    home = cache / "venv-tokenizers"
-    if pathlib.Path(sys.prefix) == home:
-        return
-    cache.mkdir(parents=True, exist_ok=True)
-    stamp = home / ("made-" + hashlib.sha256(requirements.read_bytes()).hexdigest()[:16])
-    with open(cache / "venv-tokenizers.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-            subprocess.run([home / "bin/pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "-r", requirements], check=True)
-            stamp.touch()
-    os.execv(home / "bin/python3", [str(home / "bin/python3"), *sys.argv])
+    peer.enter(peer.environment("venv-tokenizers", ["-r", str(requirements)], "--no-deps", pinned=requirements.read_text("ascii")))
 
 
 # --- Strings

@@ -7,10 +7,7 @@ check.py SOURCE_ROOT WRITE_EVENTS_PROGRAM DEEPLENS_PROGRAM
 Needs what requirements.txt pins; where that is missing, makes a virtual environment in the cache folder once.
 """
 import copy
-import fcntl
-import hashlib
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -19,22 +16,16 @@ import sys
 sys.dont_write_bytecode = True
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "peers"))
+
+import peer
+
 REQUIREMENTS = HERE / "requirements.txt"
 
 
 def venv_python():
     """The interpreter of the environment that holds the pinned modules; made when it is not there."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "deeplens"
-    cache.mkdir(parents=True, exist_ok=True)
-    home = cache / "venv"
-    stamp = home / ("made-" + hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16])
-    with open(cache / "venv.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-            subprocess.run([home / "bin/pip", "install", "-q", "-r", REQUIREMENTS], check=True)
-            stamp.touch()
-    return home / "bin/python3"
+    return peer.environment("venv", ["-r", str(REQUIREMENTS)], pinned=REQUIREMENTS.read_text("ascii")) / "bin/python3"
 
 
 def pinned():
@@ -160,7 +151,7 @@ def main():
         python = venv_python()
         if pathlib.Path(sys.executable) == python:
             sys.exit("the environment lacks what requirements.txt pins")
-        os.execv(python, [python, __file__, *sys.argv[1:]])
+        peer.enter(python.parent.parent)
     import yaml
     root = pathlib.Path(sys.argv[1])
     document = yaml.safe_load((root / "schemas/openapi.yaml").read_text(encoding="utf-8"))
