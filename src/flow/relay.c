@@ -66,6 +66,7 @@ struct relay {
     size_t first, count, bytes;
     int64_t after;        // the last row read
     int64_t delivered_us; // when the oldest delivered row that is not removed was noticed; 0: none
+    int64_t count_us;     // when what waits is counted next
     bool topics_known;
 };
 
@@ -320,6 +321,14 @@ static void count_waiting(struct relay *r)
     metric_set(M_OUTBOX, NULL, (int64_t)r->waiting);
 }
 
+static void count_when_due(struct relay *r)
+{
+    if (clock_mono_us() < r->count_us)
+        return;
+    count_waiting(r);
+    r->count_us = clock_mono_us() + COUNT_US;
+}
+
 uint64_t relay_waiting(struct relay *r)
 {
     return r->waiting;
@@ -366,7 +375,7 @@ static void begin_again(struct relay *r)
     while (r->on_way && !r->stopping) { // for as long as an outage lasts
         await(r, clock_mono_us() + AGAIN_US);
         pthread_mutex_unlock(&r->lock);
-        count_waiting(r);
+        count_when_due(r);
         pthread_mutex_lock(&r->lock);
     }
     bool quiet = !r->on_way;
@@ -383,9 +392,9 @@ static void begin_again(struct relay *r)
 }
 
 // Whether there is anything to do; waits otherwise, or until something is due.
-static bool await_work(struct relay *r, enum more more, int64_t count_us)
+static bool await_work(struct relay *r, enum more more)
 {
-    int64_t now = clock_mono_us(), until = count_us;
+    int64_t now = clock_mono_us(), until = r->count_us;
     pthread_mutex_lock(&r->lock);
     if (r->delivered_us && r->delivered_us + REMOVE_AFTER_US < until)
         until = r->delivered_us + REMOVE_AFTER_US;
@@ -434,10 +443,10 @@ static void *run(void *arg)
 {
     struct relay *r = arg;
     enum more more = MORE; // what the last process left
-    int64_t count_us = 0;
     bool refused, read = true;
     pthread_setname_np(pthread_self(), "relay");
     while (!is_stopping(r, &refused)) {
+        count_when_due(r); // whatever state the log is in: the limit holds then too (G8)
         if (refused || !know_topics(r)) {
             begin_again(r);
             more = MORE;
@@ -449,11 +458,7 @@ static void *run(void *arg)
         remove_delivered(r, false);
         if (r->count < before)
             clear_trouble(r);
-        if (clock_mono_us() >= count_us) {
-            count_waiting(r);
-            count_us = clock_mono_us() + COUNT_US;
-        }
-        read = await_work(r, more, count_us);
+        read = await_work(r, more);
     }
     end_well(r);
     return NULL;

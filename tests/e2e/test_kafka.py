@@ -220,6 +220,13 @@ class Outages(OnKafka):
     def test_g8_more_than_may_wait_is_refused(self):
         server = self.serve("--outbox-max-events", "20")
         self.kafka.stop()
+        self.check_refuses_until_it_is_back(server)
+
+    def test_g8_more_than_may_wait_is_refused_before_the_topics_were_seen(self):
+        self.kafka.stop()
+        self.check_refuses_until_it_is_back(self.serve("--outbox-max-events", "20"))
+
+    def check_refuses_until_it_is_back(self, server):
         codes = []
 
         def refused():
