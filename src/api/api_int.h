@@ -39,6 +39,9 @@ int api_flag(const struct http_request *req, const char *name, bool otherwise, b
 
 // The body as a JSON object, an empty one when there is no body; and its members.
 int api_body(const struct http_request *req, json_t **out, struct error *err);
+// The same, with no other members than these (ends with NULL), so that a misspelt one is noticed.
+int api_body_known(const struct http_request *req, const char *const *known, json_t **out, struct error *err);
+int api_member_text(const json_t *body, const char *name, const char **out, struct error *err); // NULL: it is not there
 int api_member_int(const json_t *body, const char *name, int64_t otherwise, int64_t *out, struct error *err);
 int api_member_flag(const json_t *body, const char *name, bool otherwise, bool *out, struct error *err);
 
@@ -102,6 +105,10 @@ API_HANDLER(api_admin_model_compare);
 API_HANDLER(api_admin_rebuilds);
 API_HANDLER(api_admin_reindex);
 API_HANDLER(api_admin_rebuild_cancel);
+API_HANDLER(api_alerts);
+API_HANDLER(api_alerts_test);
+API_HANDLER(api_alerts_silence);
+API_HANDLER(api_alerts_unsilence);
 API_HANDLER(api_webhooks);
 API_HANDLER(api_webhook_add);
 API_HANDLER(api_webhook_remove);

@@ -123,6 +123,34 @@ int api_body(const struct http_request *req, json_t **out, struct error *err)
     return 0;
 }
 
+int api_body_known(const struct http_request *req, const char *const *known, json_t **out, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    _cleanup_json_ json_t *body = NULL;
+    if (api_body(req, &body, err) < 0)
+        return -1;
+    json_object_foreach(body, key, value)
+    {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (!known[i])
+            return error_set(err, ERR_INVALID, "The member \"%.60s\" is not known", key);
+    }
+    *out = take_ptr(body);
+    return 0;
+}
+
+int api_member_text(const json_t *body, const char *name, const char **out, struct error *err)
+{
+    const json_t *value = json_object_get(body, name);
+    if (value && !json_is_string(value))
+        return error_set(err, ERR_INVALID, "`%s` must be a string", name);
+    *out = json_string_value(value);
+    return 0;
+}
+
 int api_member_int(const json_t *body, const char *name, int64_t otherwise, int64_t *out, struct error *err)
 {
     const json_t *value = json_object_get(body, name);

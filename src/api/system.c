@@ -4,7 +4,7 @@
 
 #include "api/api_int.h"
 #include "api/openapi.h"
-#include "flow/relay.h"
+#include "flow/health.h"
 #include "obs/metrics.h"
 
 void api_healthz(struct http_request *req, void *ctx, void *sink)
@@ -34,53 +34,19 @@ void api_root(struct http_request *req, void *ctx, void *sink)
                               "POST /api/v1/search"));
 }
 
-static bool check(json_t *checks, const char *name, int rc, const struct error *err)
+static void note_check(void *arg, const char *name, const struct error *why)
 {
-    json_object_set_new(checks, name, json_string(rc == 0 ? "ok" : err->message));
-    return rc == 0;
-}
-
-static bool check_steps(struct runner *runner, json_t *checks)
-{
-    struct runner_step_health health[STEP_COUNT];
-    bool ok = true;
-    runner_health(runner, health);
-    for (int s = 0; s < STEP_COUNT; s++) {
-        struct error why = {0};
-        if (!health[s].name)
-            continue;
-        if (health[s].paused)
-            error_set(&why, ERR_UNAVAILABLE, "paused: %s", health[s].reason);
-        ok &= check(checks, health[s].name, health[s].paused ? -1 : 0, &why);
-    }
-    return ok;
+    json_object_set_new(arg, name, json_string(why ? why->message : "ok"));
 }
 
 void api_readyz(struct http_request *req, void *ctx, void *sink)
 {
     (void)sink;
     struct api *api = ctx;
-    struct meta_ledger ledger;
-    uint64_t space;
-    struct error err = {0};
     json_t *checks = json_object();
-    bool ok = check(checks, "records", admin_ledger(api->flow, "default", &ledger, &err), &err);
-    int rc = api->flow->blob.ops->free_space(api->flow->blob.state, &space, &err);
-    if (rc == 0 && space < api->flow->settings.disk_reserve)
-        rc = error_set(&err, ERR_DISK_FULL, "the disk is nearly full");
-    ok &= check(checks, "disk", rc, &err);
-    if (api->flow->relay)
-        ok &= check(checks, "outbox", relay_health(api->flow->relay, NULL, &err), &err);
-    if (api->runner)
-        ok &= check_steps(api->runner, checks);
-    if (api->draining)
-        ok = false;
-    http_reply_json(req, ok ? 200 : 503,
-                    json_pack("{s:s,s:o}", "status",
-                              api->draining ? "draining"
-                              : ok          ? "ready"
-                                            : "not ready",
-                              "checks", checks));
+    bool ok = health_look(api->flow, api->runner, note_check, checks) && !api->draining;
+    const char *status = api->draining ? "draining" : ok ? "ready" : "not ready";
+    http_reply_json(req, ok ? 200 : 503, json_pack("{s:s,s:o}", "status", status, "checks", checks));
 }
 
 // --- Metrics: gauges are taken when they are asked for

@@ -13,28 +13,6 @@ static struct flow *flow_of(void *ctx)
     return ((struct api *)ctx)->flow;
 }
 
-// The body's members; others are refused, so that a misspelt one is noticed.
-static int read_body(const struct http_request *req, const char *const *known, json_t **out, struct error *err)
-{
-    const char *key;
-    json_t *value;
-    _cleanup_json_ json_t *body = NULL;
-    if (api_body(req, &body, err) < 0)
-        return -1;
-    json_object_foreach(body, key, value)
-    {
-        size_t i = 0;
-        while (known[i] && strcmp(known[i], key) != 0)
-            i++;
-        if (!known[i])
-            return error_set(err, ERR_INVALID, "The member \"%.60s\" is not known", key);
-        if (strcmp(key, "types") != 0 && strcmp(key, "overlapMs") != 0 && !json_is_string(value))
-            return error_set(err, ERR_INVALID, "`%s` must be a string", key);
-    }
-    *out = take_ptr(body);
-    return 0;
-}
-
 void api_webhooks(struct http_request *req, void *ctx, void *sink)
 {
     const char *tenant;
@@ -44,6 +22,16 @@ void api_webhooks(struct http_request *req, void *ctx, void *sink)
     api_reply(req, 200, rc, body, &err);
 }
 
+static int read_wish(const struct http_request *req, const json_t *json, struct hook_wish *out, struct error *err)
+{
+    const char *tenant;
+    out->types = json_object_get(json, "types");
+    if (api_member_text(json, "tenantId", &tenant, err) < 0 || api_member_text(json, "url", &out->url, err) < 0 ||
+        api_member_text(json, "secret", &out->secret, err) < 0)
+        return -1;
+    return api_tenant(req, tenant, &out->tenant, err);
+}
+
 void api_webhook_add(struct http_request *req, void *ctx, void *sink)
 {
     static const char *const known[] = {"tenantId", "url", "types", "secret", NULL};
@@ -51,15 +39,11 @@ void api_webhook_add(struct http_request *req, void *ctx, void *sink)
     _cleanup_json_ json_t *json = NULL;
     json_t *body = NULL;
     struct error err = {0};
-    int rc = read_body(req, known, &json, &err);
+    int rc = api_body_known(req, known, &json, &err);
     if (rc == 0)
-        rc = api_tenant(req, js_str(json, "tenantId", NULL), &wish.tenant, &err);
-    if (rc == 0) {
-        wish.url = js_str(json, "url", NULL);
-        wish.types = json_object_get(json, "types");
-        wish.secret = js_str(json, "secret", NULL);
+        rc = read_wish(req, json, &wish, &err);
+    if (rc == 0)
         rc = hook_add(flow_of(ctx), &wish, &body, &err);
-    }
     api_reply(req, 201, rc, body, &err);
 }
 
@@ -78,14 +62,16 @@ void api_webhook_remove(struct http_request *req, void *ctx, void *sink)
 void api_webhook_rotate(struct http_request *req, void *ctx, void *sink)
 {
     static const char *const known[] = {"tenantId", "overlapMs", NULL};
-    const char *tenant;
+    const char *given, *tenant;
     int64_t overlap_ms;
     _cleanup_json_ json_t *json = NULL;
     json_t *body = NULL;
     struct error err = {0};
-    int rc = read_body(req, known, &json, &err);
+    int rc = api_body_known(req, known, &json, &err);
     if (rc == 0)
-        rc = api_tenant(req, js_str(json, "tenantId", NULL), &tenant, &err);
+        rc = api_member_text(json, "tenantId", &given, &err);
+    if (rc == 0)
+        rc = api_tenant(req, given, &tenant, &err);
     if (rc == 0)
         rc = api_member_int(json, "overlapMs", DAY_MS, &overlap_ms, &err);
     if (rc == 0 && (overlap_ms < 0 || overlap_ms > 90 * DAY_MS))

@@ -16,6 +16,7 @@
 #include "base/js.h"
 #include "base/log.h"
 #include "flow/admin.h"
+#include "flow/alerts.h"
 #include "flow/hook.h"
 #include "flow/near.h"
 #include "flow/rebuild.h"
@@ -161,6 +162,8 @@ static void settle_flow(struct app *app)
         .outbox_max = (uint64_t)c->outbox_max,
         .lag_limit = c->lag_alert,
         .lag_interval_ms = c->lag_interval,
+        .age_limit_ms = c->alert_age,
+        .disk_low = (uint64_t)c->alert_disk,
         .reconcile_ms = c->reconcile_after,
         .hook_allow = c->webhook_allow,
         .hook_attempts = (int)c->webhook_attempts,
@@ -208,12 +211,20 @@ static int start_alerts(struct app *app, struct error *err)
     const struct conf *c = app->conf;
     const struct alert_config config = {.webhook = c->alert_webhook,
                                         .command = c->alert_command,
+                                        .smtp = c->alert_smtp,
+                                        .smtp_user = c->alert_smtp_user,
+                                        .smtp_password = c->alert_smtp_password,
+                                        .smtp_ca_file = c->alert_smtp_ca_file,
+                                        .mail_from = c->alert_email_from,
+                                        .mail_to = c->alert_email_to,
+                                        .off = c->alert_off,
                                         .interval_ms = c->alert_interval,
+                                        .repeat_ms = c->alert_repeat,
                                         .timeout_ms = c->alert_timeout};
     if (alerts_start(&config, &app->alerts, err) < 0)
         return -1;
     app->flow.alerts = app->alerts;
-    return 0;
+    return flow_alerts_open(&app->flow, err);
 }
 
 // What the catalogue says and the log does not hold to: told, never changed.
@@ -350,12 +361,12 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
 {
     const char *dir = app->conf->data_dir;
     if (check_auth(app->conf, err) < 0 || image_init(err) < 0 || lock_data_dir(dir, flags, &app->lock_fd, err) < 0 ||
-        registry_open(app->conf, dir, &app->ports, err) < 0 || open_flow(app, err) < 0)
+        registry_open(app->conf, dir, &app->ports, err) < 0 || open_flow(app, err) < 0 || start_alerts(app, err) < 0)
         return -1;
     if (!(flags & APP_NO_WORKERS)) {
         tell_drift(app);
-        if (start_alerts(app, err) < 0 || start_runner(app, err) < 0 || start_sweep(app, err) < 0 ||
-            start_rebuilder(app, err) < 0 || watch_start(&app->flow, &app->watch, err) < 0)
+        if (start_runner(app, err) < 0 || start_sweep(app, err) < 0 || start_rebuilder(app, err) < 0 ||
+            watch_start(&app->flow, app->runner, &app->watch, err) < 0)
             return -1;
     }
     app->api.flow = &app->flow;

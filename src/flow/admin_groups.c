@@ -82,12 +82,14 @@ static int note_lag(struct flow *f, const struct elog_group_info *info, struct a
     }
     bool ours = reads_ours(info);
     bool above = ours && f->settings.lag_limit && js_int(group, "lag", 0) > f->settings.lag_limit;
+    bool old = ours && f->settings.age_limit_ms && oldest_ms > f->settings.age_limit_ms;
     json_object_set_new(group, "lagMs", json_integer(oldest_ms));
     json_object_set_new(group, "state", json_string(lag_state_name(worst)));
     json_object_set_new(group, "aboveLimit", json_boolean(above));
-    json_object_set_new(group, "alarming", json_boolean(above || (ours && worst >= LAG_STALLED)));
+    json_object_set_new(group, "tooOld", json_boolean(old));
+    json_object_set_new(group, "alarming", json_boolean(above || old || (ours && worst >= LAG_STALLED)));
     json_array_append_new(list, group);
-    return above || (ours && worst >= LAG_STALLED);
+    return above || old || (ours && worst >= LAG_STALLED);
 }
 
 int admin_lag(struct flow *f, json_t **out, struct error *err)

@@ -76,6 +76,8 @@ struct flow_settings {
     uint64_t outbox_max;         // events that wait for a log elsewhere, before uploads are refused
     int64_t lag_limit;           // events of a group above which somebody is told; 0: never
     int64_t lag_interval_ms;     // between two looks at the groups
+    int64_t age_limit_ms;        // of a group's oldest event, above which somebody is told; 0: never
+    uint64_t disk_low;           // free bytes for blobs below which somebody is told
     int64_t reconcile_ms;        // see reconcile.c; 0: never
     const char *hook_allow;      // private addresses that webhooks may call (net/address.h)
     int hook_attempts;

@@ -178,7 +178,7 @@ static void tell(struct hooks *h, const struct meta_delivery *row)
                                          {"type", row->type},
                                          {"error", row->error},
                                          {NULL}};
-    alerts_raise(h->flow->alerts, "webhook.dead", row->webhook, message, fields);
+    alerts_raise(h->flow->alerts, ALERT_WEBHOOK_DEAD, row->webhook, message, fields);
 }
 
 static void end_flight(struct flight *x)

@@ -1,221 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of subjects is the queue: raising marks an entry, the thread takes one after the other and delivers it.
+// The book under a lock, and the thread that takes one message after the other out of it and delivers it.
 #include "obs/alert.h"
 
-#include <curl/curl.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/js.h"
 #include "base/log.h"
+#include "obs/alert_book.h"
+#include "obs/alert_send.h"
 #include "obs/metrics.h"
 
-enum { SUBJECT_MAX = 192, FIRST_WAIT_MS = 500, CHILD_LOOK_MS = 20 };
-
-struct entry {
-    char kind[64], subject[SUBJECT_MAX];
-    uint64_t pending; // raised and not yet told
-    int64_t first_ms;
-    int64_t not_before_us;
-    json_t *details; // of the first that is pending
-    char *message;
-};
+enum { FIRST_WAIT_MS = 500, LOOK_MS = 20, IDLE_US = 60000000 };
 
 struct alerts {
     struct alert_config config;
     pthread_t thread;
+    bool started; // there is a channel, so there is a thread
     _Atomic bool stopping;
 
     pthread_mutex_t lock; // guards what follows
     pthread_cond_t wake;
-    struct entry entries[ALERT_SUBJECTS]; // the first is for all that have no entry of their own
-    size_t count;
+    struct book book;
 };
 
-// --- Raising
+// --- The book
 
-static struct entry *find(struct alerts *a, const char *kind, const char *subject)
-{
-    for (size_t i = 1; i < a->count; i++)
-        if (strcmp(a->entries[i].kind, kind) == 0 && strcmp(a->entries[i].subject, subject) == 0)
-            return &a->entries[i];
-    return NULL;
-}
+#define with_book(a, call)                                                                                             \
+    do {                                                                                                               \
+        if (!(a))                                                                                                      \
+            break;                                                                                                     \
+        pthread_mutex_lock(&(a)->lock);                                                                                \
+        call;                                                                                                          \
+        pthread_cond_signal(&(a)->wake);                                                                               \
+        pthread_mutex_unlock(&(a)->lock);                                                                              \
+    } while (0)
 
-// A free place: a new one, or that of a subject that has been quiet for its interval.
-static struct entry *place(struct alerts *a)
-{
-    if (a->count < ALERT_SUBJECTS)
-        return &a->entries[a->count++];
-    int64_t now = clock_mono_us();
-    for (size_t i = 1; i < a->count; i++)
-        if (!a->entries[i].pending && a->entries[i].not_before_us <= now)
-            return &a->entries[i];
-    return NULL;
-}
-
-static struct entry *entry_of(struct alerts *a, const char *kind, const char *subject)
-{
-    struct entry *e = find(a, kind, subject);
-    if (e)
-        return e;
-    e = place(a);
-    if (!e)
-        return &a->entries[0];
-    *e = (struct entry){0};
-    snprintf(e->kind, sizeof e->kind, "%s", kind);
-    snprintf(e->subject, sizeof e->subject, "%s", subject);
-    return e;
-}
-
-static void fill(struct entry *e, const char *message, const struct alert_field *fields)
-{
-    e->first_ms = clock_now_ms();
-    e->message = js_utf8(message, strnlen(message, ALERT_TEXT_MAX));
-    e->details = json_object();
-    for (int i = 0; i < ALERT_FIELDS && fields && fields[i].name; i++) {
-        if (!fields[i].value)
-            continue;
-        _cleanup_free_ char *text = js_utf8(fields[i].value, strnlen(fields[i].value, ALERT_TEXT_MAX));
-        js_set_str(e->details, fields[i].name, text);
-    }
-}
-
-void alerts_raise(struct alerts *a, const char *kind, const char *subject, const char *message,
+void alerts_raise(struct alerts *a, enum alert_kind kind, const char *subject, const char *message,
                   const struct alert_field *fields)
 {
-    if (!a)
-        return;
-    pthread_mutex_lock(&a->lock);
-    struct entry *e = entry_of(a, kind, subject);
-    if (e->pending++ == 0) {
-        fill(e, message, fields);
-        pthread_cond_signal(&a->wake);
-    }
-    pthread_mutex_unlock(&a->lock);
+    with_book(a, book_raise(&a->book, kind, subject, message, fields));
+}
+
+void alerts_look_begin(struct alerts *a, enum alert_kind kind)
+{
+    with_book(a, book_look_begin(&a->book, kind));
+}
+
+void alerts_hold(struct alerts *a, enum alert_kind kind, const char *subject, const char *message,
+                 const struct alert_field *fields)
+{
+    with_book(a, book_hold(&a->book, kind, subject, message, fields));
+}
+
+void alerts_look_end(struct alerts *a, enum alert_kind kind)
+{
+    with_book(a, book_look_end(&a->book, kind));
+}
+
+static void take_silences(struct book *b, const struct alert_silence *list, int count)
+{
+    b->silence_count = count < ALERT_SILENCES ? count : ALERT_SILENCES;
+    memcpy(b->silences, list, (size_t)b->silence_count * sizeof *list);
+}
+
+void alerts_set_silences(struct alerts *a, const struct alert_silence *list, int count)
+{
+    with_book(a, take_silences(&a->book, list, count));
+}
+
+void alerts_restore(struct alerts *a, const json_t *firing)
+{
+    with_book(a, book_restore(&a->book, firing));
+}
+
+json_t *alerts_firing(struct alerts *a)
+{
+    json_t *list = NULL;
+    with_book(a, list = book_firing(&a->book));
+    return list ? list : json_array();
+}
+
+json_t *alerts_list(struct alerts *a)
+{
+    json_t *list = NULL, *channels = json_array(), *rules = json_array();
+    with_book(a, list = book_list(&a->book));
+    for (int c = 0; a && c < CHANNEL_COUNT; c++)
+        if (alert_channel_used(&a->config, (enum alert_channel)c))
+            json_array_append_new(channels, json_string(alert_channel_name((enum alert_channel)c)));
+    for (int k = 0; k < ALERT_KINDS; k++)
+        json_array_append_new(rules, json_pack("{s:s,s:s,s:b}", "alert", alert_kind_name((enum alert_kind)k), "text",
+                                               alert_kind_text((enum alert_kind)k), "enabled", a && !a->book.off[k]));
+    return json_pack("{s:o,s:o,s:o}", "alerts", list ? list : json_array(), "channels", channels, "rules", rules);
 }
 
 // --- Delivering
 
-static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+static void pause_before(struct alerts *a, int attempt)
 {
-    return ((struct alerts *)arg)->stopping;
+    int64_t until = clock_mono_us() + (FIRST_WAIT_MS * 1000LL << (attempt - 1));
+    while (!a->stopping && clock_mono_us() < until)
+        clock_sleep_ms(LOOK_MS);
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *arg)
-{
-    return size * count; // nobody reads it
-}
-
-static int post(struct alerts *a, const char *text, struct error *err)
-{
-    CURL *curl = curl_easy_init();
-    if (!curl)
-        return error_set(err, ERR_NO_MEMORY, "No memory for a request");
-    char why[CURL_ERROR_SIZE] = "";
-    long status = 0;
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    curl_easy_setopt(curl, CURLOPT_URL, a->config.webhook);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "DeepLens/" DEEPLENS_VERSION);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)a->config.timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, a);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-    CURLcode rc = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    if (rc != CURLE_OK)
-        return error_set(err, ERR_UNAVAILABLE, "alert.webhook: %.200s", *why ? why : curl_easy_strerror(rc));
-    if (status < 200 || status > 299)
-        return error_set(err, ERR_UNAVAILABLE, "alert.webhook answered with status %ld", status);
-    return 0;
-}
-
-// The command gets signals as a shell does, none of our descriptors, and our log as its output.
-static int spawn(const char *command, int input, pid_t *pid, struct error *err)
-{
-    posix_spawnattr_t attr;
-    posix_spawn_file_actions_t actions;
-    sigset_t none, all;
-    char *argv[] = {"sh", "-c", (char *)command, NULL};
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    int rc = posix_spawn(pid, "/bin/sh", &actions, &attr, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return rc ? error_errno(err, ERR_UNAVAILABLE, rc, "alert.command cannot be started") : 0;
-}
-
-static int wait_child(struct alerts *a, pid_t pid, struct error *err)
-{
-    int64_t until = clock_mono_us() + a->config.timeout_ms * 1000;
-    int status;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (a->stopping || clock_mono_us() > until) {
-            kill(-pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            return error_set(err, ERR_TIMEOUT, "alert.command did not end in time, and was killed");
-        }
-        clock_sleep_ms(CHILD_LOOK_MS);
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    return error_set(err, ERR_UNAVAILABLE, "alert.command failed: %s %d", WIFEXITED(status) ? "exit code" : "signal",
-                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-}
-
-// The text is far smaller than a pipe holds, so writing it never waits, and fails at worst.
-static int run(struct alerts *a, const char *text, struct error *err)
-{
-    int pipes[2];
-    pid_t pid;
-    if (pipe2(pipes, O_CLOEXEC) < 0)
-        return error_errno(err, ERR_UNAVAILABLE, errno, "alert.command cannot be started");
-    _cleanup_close_ int input = pipes[0];
-    size_t len = strlen(text);
-    bool written = write(pipes[1], text, len) == (ssize_t)len;
-    close(pipes[1]);
-    if (!written)
-        return error_set(err, ERR_UNAVAILABLE, "alert.command cannot be told");
-    return spawn(a->config.command, input, &pid, err) < 0 ? -1 : wait_child(a, pid, err);
-}
-
-typedef int deliver_fn(struct alerts *a, const char *text, struct error *err);
-
-static void deliver(struct alerts *a, deliver_fn *fn, const char *text)
+static void deliver(struct alerts *a, enum alert_channel channel, const json_t *message)
 {
     struct error why = {0};
     for (int i = 0; i < ALERT_TRIES && !a->stopping; i++) {
-        if (i) {
-            int64_t until = clock_mono_us() + (FIRST_WAIT_MS * 1000LL << (i - 1));
-            while (!a->stopping && clock_mono_us() < until)
-                clock_sleep_ms(CHILD_LOOK_MS);
-        }
-        if (fn(a, text, &why) == 0) {
+        if (i)
+            pause_before(a, i);
+        if (alert_send(&a->config, channel, message, &a->stopping, &why) == 0) {
             metric_add(M_ALERTS, "sent", 1);
             return;
         }
@@ -224,78 +121,71 @@ static void deliver(struct alerts *a, deliver_fn *fn, const char *text)
     log_warn("alert", "an alert was lost: %s", *why.message ? why.message : "the server stops");
 }
 
+json_t *alerts_test(struct alerts *a)
+{
+    json_t *results = json_array();
+    _cleanup_json_ json_t *message =
+        json_pack("{s:s,s:s,s:s,s:[{s:s,s:s,s:s}]}", "alert", "test", "status", "happened", "message",
+                  "This is a test: nothing is wrong", "alerts", "subject", "test", "status", "happened", "message",
+                  "This is a test: nothing is wrong");
+    js_set_time(message, "time", clock_now_ms());
+    for (int c = 0; a && c < CHANNEL_COUNT; c++) {
+        struct error why = {0};
+        if (!alert_channel_used(&a->config, (enum alert_channel)c))
+            continue;
+        int rc = alert_send(&a->config, (enum alert_channel)c, message, &a->stopping, &why);
+        json_array_append_new(results, json_pack("{s:s,s:s?}", "channel", alert_channel_name((enum alert_channel)c),
+                                                 "error", rc < 0 ? why.message : NULL));
+    }
+    return results;
+}
+
 // --- The thread
 
-static char *take_text(struct entry *e)
-{
-    json_t *json = json_pack("{s:s,s:s,s:s?,s:I,s:o?}", "alert", *e->kind ? e->kind : "other", "subject",
-                             *e->subject ? e->subject : "other", "message", e->message, "count", (json_int_t)e->pending,
-                             "details", e->details);
-    js_set_time(json, "since", e->first_ms);
-    js_set_time(json, "time", clock_now_ms());
-    char *text = js_dumps(json);
-    json_decref(json);
-    free(e->message);
-    e->message = NULL;
-    e->details = NULL;
-    e->pending = 0;
-    return text;
-}
-
-// The entry that has waited longest for its turn; NULL when none is due. `*look` is when to look again.
-static struct entry *due(struct alerts *a, int64_t *look)
-{
-    int64_t now = clock_mono_us();
-    struct entry *found = NULL;
-    *look = now + 60000000;
-    for (size_t i = 0; i < a->count; i++) {
-        struct entry *e = &a->entries[i];
-        if (!e->pending)
-            continue;
-        if (e->not_before_us <= now && (!found || e->first_ms < found->first_ms))
-            found = e;
-        else if (e->not_before_us > now && e->not_before_us < *look)
-            *look = e->not_before_us;
-    }
-    return found;
-}
-
-static void *sender(void *arg)
+static void *run(void *arg)
 {
     struct alerts *a = arg;
+    pthread_setname_np(pthread_self(), "alerts");
     pthread_mutex_lock(&a->lock);
     while (!a->stopping) {
         int64_t look;
-        struct entry *e = due(a, &look);
-        if (!e) {
+        _cleanup_json_ json_t *message = book_take(&a->book, &look);
+        if (!message) {
+            int64_t idle = clock_mono_us() + IDLE_US;
+            if (look > idle)
+                look = idle;
             struct timespec until = {.tv_sec = look / 1000000, .tv_nsec = look % 1000000 * 1000};
             pthread_cond_timedwait(&a->wake, &a->lock, &until);
             continue;
         }
-        _cleanup_free_ char *text = take_text(e);
-        e->not_before_us = clock_mono_us() + a->config.interval_ms * 1000;
         pthread_mutex_unlock(&a->lock);
-        if (text && a->config.webhook)
-            deliver(a, post, text);
-        if (text && a->config.command)
-            deliver(a, run, text);
+        for (int c = 0; c < CHANNEL_COUNT; c++)
+            if (alert_channel_used(&a->config, (enum alert_channel)c))
+                deliver(a, (enum alert_channel)c, message);
         pthread_mutex_lock(&a->lock);
     }
     pthread_mutex_unlock(&a->lock);
     return NULL;
 }
 
-static const char *given(const char *text)
+static int read_off(const char *words, bool off[ALERT_KINDS], struct error *err)
 {
-    return text && *text ? text : NULL;
+    for (const char *p = words + strspn(words, ", "); *p; p += strspn(p, ", ")) {
+        size_t len = strcspn(p, ", ");
+        char name[64];
+        enum alert_kind kind;
+        snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), p);
+        if (alert_kind_parse(name, &kind) < 0)
+            return error_set(err, ERR_CONFIG, "alert.off: there is no alert \"%s\"; see `deeplens alerts rules`", name);
+        off[kind] = true;
+        p += len;
+    }
+    return 0;
 }
 
 static void alerts_free(struct alerts *a)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        free(a->entries[i].message);
-        json_decref(a->entries[i].details);
-    }
+    book_free(&a->book);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -303,30 +193,32 @@ static void alerts_free(struct alerts *a)
 
 int alerts_start(const struct alert_config *config, struct alerts **out, struct error *err)
 {
-    const char *webhook = given(config->webhook), *command = given(config->command);
-    if (webhook && strncmp(webhook, "http://", 7) != 0 && strncmp(webhook, "https://", 8) != 0)
-        return error_set(err, ERR_CONFIG, "alert.webhook must be an http:// or https:// address");
-    if (!webhook && !command) {
-        *out = NULL;
-        return 0;
-    }
+    bool used = false;
+    if (alert_channels_check(config, err) < 0)
+        return -1;
+    for (int c = 0; c < CHANNEL_COUNT; c++)
+        used |= alert_channel_used(config, (enum alert_channel)c);
     struct alerts *a = calloc(1, sizeof *a);
     if (!a)
         return error_set(err, ERR_NO_MEMORY, "No memory for alerts");
     a->config = *config;
-    a->config.webhook = webhook;
-    a->config.command = command;
-    a->count = 1;
+    a->book.interval_ms = config->interval_ms;
+    a->book.repeat_ms = config->repeat_ms;
     pthread_mutex_init(&a->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&a->wake, &attr);
     pthread_condattr_destroy(&attr);
-    if (pthread_create(&a->thread, NULL, sender, a) != 0) {
+    if (read_off(config->off ? config->off : "", a->book.off, err) < 0) {
+        alerts_free(a);
+        return -1;
+    }
+    if (used && pthread_create(&a->thread, NULL, run, a) != 0) {
         alerts_free(a);
         return error_set(err, ERR_NO_MEMORY, "The thread for alerts cannot be started");
     }
+    a->started = used;
     *out = a;
     return 0;
 }
@@ -339,6 +231,7 @@ void alerts_stop(struct alerts *a)
     a->stopping = true;
     pthread_cond_signal(&a->wake);
     pthread_mutex_unlock(&a->lock);
-    pthread_join(a->thread, NULL);
+    if (a->started)
+        pthread_join(a->thread, NULL);
     alerts_free(a);
 }

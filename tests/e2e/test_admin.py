@@ -348,11 +348,13 @@ class Administration(Program):
         self.assertEqual(server.settle()["failed"], 40)
         first = wait_until(lambda: [a for a in web.told if a["alert"] == "processing.failed"], "the webhook is told")
         wait_until(lambda: told.exists() and "processing.failed" in told.read_text(encoding="utf-8"), "the command is told")
-        self.assertEqual((first[0]["subject"], first[0]["details"]["code"]), ("extract/IMAGE_CORRUPT", "IMAGE_CORRUPT"))
-        self.assertIn(first[0]["details"]["mediaId"], ids)
+        failure, = first[0]["alerts"]
+        self.assertEqual((failure["subject"], failure["details"]["code"]), ("extract/IMAGE_CORRUPT", "IMAGE_CORRUPT"))
+        self.assertIn(failure["details"]["mediaId"], ids)
         self.json("groups", "reset", "readers", "--topic", UPLOADED, "--to-earliest", "--yes", server=server)
-        lag = wait_until(lambda: [a for a in web.told if a["alert"] == "consumer.lag" and a["subject"] == "readers"], "lag is told")
-        self.assertEqual(lag[0]["details"]["lag"], "40")
+        lag = wait_until(lambda: [one for a in web.told if a["alert"] == "consumer.lag" for one in a["alerts"]
+                                  if one["subject"] == "readers"], "lag is told")
+        self.assertEqual((lag[0]["status"], lag[0]["details"]["lag"]), ("firing", "40"))
         wait_until(lambda: [a for a in web.told if a["alert"] == "consumer.stalled"], "a stalled group is told")
         failures = [a for a in web.told if a["alert"] == "processing.failed"]
         self.assertEqual(len(failures), 1, "40 failures were told one by one")

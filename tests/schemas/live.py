@@ -246,6 +246,7 @@ def use_admin(client):
     client.ask("GET", "/api/v1/admin/groups/{group}", {"group": groups[0]["name"]})
     use_live(client)
     use_webhooks(client)
+    use_alerts(client)
     use_topics(client)
     use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
@@ -270,6 +271,21 @@ def use_webhooks(client):
     client.ask("POST", hooks + "/{id}/deliveries/{delivery}/replay", one)
     client.ask("DELETE", hooks + "/{id}", hook)
     client.ask("DELETE", hooks + "/{id}", hook)
+
+
+def use_alerts(client):
+    alerts, kind = "/api/v1/admin/alerts", "application/json"
+    assert client.ask("POST", alerts + "/test")[0] == 200
+    body = b'{"alert":"consumer.lag","subject":"readers","comment":"why","durationMs":60000}'
+    silence = {"id": client.ask("POST", alerts + "/silences", body=body, kind=kind)[1]["id"]}
+    client.ask("POST", alerts + "/silences", body=b'{"alert":"none","durationMs":1}', kind=kind)
+    deadline = time.monotonic() + WAIT
+    while not client.ask("GET", alerts)[1]["alerts"]:  # the disk
+        if time.monotonic() > deadline:
+            raise RuntimeError("no condition is listed")
+        time.sleep(0.05)
+    client.ask("DELETE", alerts + "/silences/{id}", silence)
+    client.ask("DELETE", alerts + "/silences/{id}", silence)
 
 
 def use_topics(client):
@@ -323,7 +339,7 @@ def topics_of(client):
 def check(program, document, check_event):
     """`check_event(topic, form, event)` gives what is wrong with an event. Returns problems and the events' topics."""
     problems, asked, seen = [], set(), set()
-    runs = [("envelope", [], (use_images, use_videos, use_admin)),
+    runs = [("envelope", ["--alert-command", "true", "--alert-disk", "1000T"], (use_images, use_videos, use_admin)),
             ("flat", ["--events-format", "flat", "--events-ids", "bare"], (use_images, use_videos)),
             ("envelope", ["--fault", "extractor.extract:EXTRACTION_FAILED", "--retry-attempts", "1"], (use_dead_letters,))]
     for written, flags, uses in runs:

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow/health.h"
+
+#include "flow/admin.h"
+#include "flow/relay.h"
+#include "flow/runner.h"
+
+struct health {
+    health_fn *fn;
+    void *arg;
+    bool well;
+};
+
+static void note(struct health *h, const char *name, int rc, const struct error *why)
+{
+    h->fn(h->arg, name, rc < 0 ? why : NULL);
+    h->well &= rc == 0;
+}
+
+static void look_at_records(struct flow *f, struct health *h)
+{
+    struct meta_ledger ledger;
+    struct error why = {0};
+    int rc = admin_ledger(f, "default", &ledger, &why);
+    note(h, "records", rc, &why);
+}
+
+static void look_at_disk(struct flow *f, struct health *h)
+{
+    uint64_t space;
+    struct error why = {0};
+    int rc = f->blob.ops->free_space(f->blob.state, &space, &why);
+    if (rc == 0 && space < f->settings.disk_reserve)
+        rc = error_set(&why, ERR_DISK_FULL, "the disk is nearly full");
+    note(h, "disk", rc, &why);
+}
+
+static void look_at_steps(struct runner *runner, struct health *h)
+{
+    struct runner_step_health health[STEP_COUNT];
+    runner_health(runner, health);
+    for (int s = 0; s < STEP_COUNT; s++) {
+        struct error why = {0};
+        if (!health[s].name)
+            continue;
+        if (health[s].paused)
+            error_set(&why, ERR_UNAVAILABLE, "paused: %s", health[s].reason);
+        note(h, health[s].name, health[s].paused ? -1 : 0, &why);
+    }
+}
+
+bool health_look(struct flow *f, struct runner *runner, health_fn *fn, void *arg)
+{
+    struct health h = {fn, arg, true};
+    struct error why = {0};
+    look_at_records(f, &h);
+    look_at_disk(f, &h);
+    if (f->relay) {
+        int rc = relay_health(f->relay, NULL, &why);
+        note(&h, "outbox", rc, &why);
+    }
+    if (runner)
+        look_at_steps(runner, &h);
+    return h.well;
+}
