@@ -1227,10 +1227,11 @@ struct crowd {
     struct fixture *f;
     int number;
     struct elog_consumer *consumer;
-    atomic_int *seen;           // of each (producer, key): how many
-    atomic_int *total;          //
-    int next[PRODUCERS * KEYS]; // expected by this consumer
+    atomic_int *seen;  // of each (producer, key): how many, without those that came again
+    atomic_int *total; // of all
+    bool any_order;    // keys move from partition to partition
     int errors, disorder;
+    int moved; // records of partitions that went to another member: they came again, or could not be committed here
 };
 
 static void *produce(void *arg)
@@ -1252,6 +1253,21 @@ static void *produce(void *arg)
     return NULL;
 }
 
+// The numbers of a key come one behind the other, whoever gets them; none is passed over.
+static void take(struct crowd *c, int key, int number)
+{
+    int next = number;
+    if (c->any_order) {
+        atomic_fetch_add(&c->seen[key], 1);
+        atomic_fetch_add(c->total, 1);
+    } else if (atomic_compare_exchange_strong(&c->seen[key], &next, number + 1))
+        atomic_fetch_add(c->total, 1);
+    else if (number < next)
+        c->moved++;
+    else
+        c->disorder++;
+}
+
 static void *consume(void *arg)
 {
     struct crowd *c = arg;
@@ -1263,14 +1279,14 @@ static void *consume(void *arg)
             break;
         }
         for (size_t i = 0; i < count; i++) {
-            int key = atoi(records[i]->key), number = atoi(records[i]->value);
-            c->disorder += number != c->next[key]++;
-            atomic_fetch_add(&c->seen[key], 1);
-            c->errors += ops->commit(c->consumer, "t", records[i]->partition, records[i]->epoch, records[i]->offset + 1,
-                                     NULL) != 0;
+            take(c, atoi(records[i]->key), atoi(records[i]->value));
+            struct error err = {0};
+            int rc =
+                ops->commit(c->consumer, "t", records[i]->partition, records[i]->epoch, records[i]->offset + 1, &err);
+            c->moved += rc != 0 && err.code == ERR_CONFLICT;
+            c->errors += rc != 0 && err.code != ERR_CONFLICT;
             free(records[i]);
         }
-        atomic_fetch_add(c->total, (int)count);
     }
     return NULL;
 }
@@ -1292,16 +1308,22 @@ static void g4_many_producers_and_consumers_lose_nothing_and_keep_order(void **s
     assert_soon(group(f, "g").members == CONSUMERS && owned_by(f, "g", "m") == 7);
     for (int i = 0; i < PRODUCERS + CONSUMERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, i < PRODUCERS ? produce : consume, &crowd[i]), 0);
+    int moved = 0;
     for (int i = 0; i < PRODUCERS + CONSUMERS; i++) {
         pthread_join(threads[i], NULL);
         ops->unsubscribe(crowd[i].consumer);
+    }
+    for (int i = 0; i < PRODUCERS + CONSUMERS; i++) {
         assert_int_equal(crowd[i].errors, 0);
         assert_int_equal(crowd[i].disorder, 0);
+        moved += crowd[i].moved;
     }
     for (int k = 0; k < PRODUCERS * KEYS; k++)
         assert_int_equal(seen[k], PER_KEY);
+    if (is_prompt())
+        assert_int_equal(moved, 0); // brokers may deal the partitions out anew whenever they like
     struct elog_group_info info = group(f, "g");
-    for (size_t i = 0; i < info.partition_count; i++)
+    for (size_t i = 0; i < info.partition_count && !moved; i++)
         assert_int_equal(info.partitions[i].lag, 0);
 }
 
@@ -1346,7 +1368,7 @@ static void g4_a_topic_that_grows_loses_nothing(void **state)
         skip(); // elsewhere it takes minutes until everybody has heard of a new partition
     create(f, "t", 1);
     atomic_int seen[PRODUCERS * KEYS] = {0}, total = 0;
-    struct crowd producer[PRODUCERS] = {0}, consumer = {.f = f, .seen = seen, .total = &total};
+    struct crowd producer[PRODUCERS] = {0}, consumer = {.f = f, .seen = seen, .total = &total, .any_order = true};
     pthread_t producing[PRODUCERS], consuming;
     consumer.consumer = join(f, "g", "t", "m");
     for (int i = 0; i < PRODUCERS; i++) {
@@ -1410,7 +1432,10 @@ static void *open_named(struct fixture *f)
 static int poll_through(struct fixture *f, struct elog_consumer *consumer)
 {
     int refused = 0;
+    int64_t until = clock_mono_us() + LONG_MS * INT64_C(1000);
     for (f->count = 0; f->count == 0;) {
+        if (clock_mono_us() > until)
+            fail_msg("no record comes");
         struct error why = {0};
         if (backend->ops->poll(consumer, BATCH, NO_LIMIT, 100, f->polled, &f->count, &why) < 0) {
             assert_int_equal(why.code, ERR_CONFLICT);
