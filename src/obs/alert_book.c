@@ -226,8 +226,8 @@ static enum news news_of(const struct book *b, const struct book_entry *e, int64
 static json_t *describe(const struct book_entry *e, enum news news)
 {
     static const char *const states[] = {"pending", "happened", "firing", "firing", "resolved"};
-    json_t *json = json_pack("{s:s,s:s,s:s?,s:O?}", "subject", e->subject, "status", states[news], "message",
-                             e->message, "details", e->details);
+    json_t *json = json_pack("{s:s,s:s,s:s?,s:o?}", "subject", e->subject, "status", states[news], "message",
+                             e->message, "details", json_deep_copy(e->details)); // it goes to another thread
     if (e->pending)
         json_object_set_new(json, "count", json_integer((json_int_t)e->pending));
     js_set_time(json, "since", e->since_ms);
