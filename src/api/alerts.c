@@ -3,16 +3,11 @@
 #include "flow/alerts.h"
 #include "api/api_int.h"
 
-static struct flow *flow_of(void *ctx)
-{
-    return ((struct api *)ctx)->flow;
-}
-
 void api_alerts(struct http_request *req, void *ctx, void *sink)
 {
     json_t *body = NULL;
     struct error err = {0};
-    int rc = flow_alerts_list(flow_of(ctx), &body, &err);
+    int rc = flow_alerts_list(api_flow(ctx), &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -20,7 +15,7 @@ void api_alerts_test(struct http_request *req, void *ctx, void *sink)
 {
     json_t *body = NULL;
     struct error err = {0};
-    int rc = flow_alerts_test(flow_of(ctx), &body, &err);
+    int rc = flow_alerts_test(api_flow(ctx), &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -38,14 +33,14 @@ void api_alerts_silence(struct http_request *req, void *ctx, void *sink)
                     api_member_int(json, "durationMs", 0, &wish.duration_ms, &err) < 0))
         rc = -1;
     if (rc == 0)
-        rc = flow_alerts_silence(flow_of(ctx), &wish, &body, &err);
+        rc = flow_alerts_silence(api_flow(ctx), &wish, &body, &err);
     api_reply(req, 201, rc, body, &err);
 }
 
 void api_alerts_unsilence(struct http_request *req, void *ctx, void *sink)
 {
     struct error err = {0};
-    if (flow_alerts_unsilence(flow_of(ctx), http_param(req, "id"), &err) == 0)
+    if (flow_alerts_unsilence(api_flow(ctx), http_param(req, "id"), &err) == 0)
         http_reply_empty(req, 204);
     else
         http_reply_error(req, &err);

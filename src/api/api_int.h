@@ -7,6 +7,11 @@
 #include "base/js.h"
 #include "flow/admin.h"
 
+static inline struct flow *api_flow(void *ctx) // of a route
+{
+    return ((struct api *)ctx)->flow;
+}
+
 // Fields of a form, or of a raw body's query: names that a resource knows, values bounded.
 enum { FORM_FIELDS = 12, FORM_VALUE_MAX = 65536 };
 

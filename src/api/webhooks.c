@@ -8,17 +8,12 @@
 enum { PAGE = 100, PAGE_MAX = 1000 };
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 
-static struct flow *flow_of(void *ctx)
-{
-    return ((struct api *)ctx)->flow;
-}
-
 void api_webhooks(struct http_request *req, void *ctx, void *sink)
 {
     const char *tenant;
     json_t *body = NULL;
     struct error err = {0};
-    int rc = api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_list(flow_of(ctx), tenant, &body, &err);
+    int rc = api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_list(api_flow(ctx), tenant, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -43,7 +38,7 @@ void api_webhook_add(struct http_request *req, void *ctx, void *sink)
     if (rc == 0)
         rc = read_wish(req, json, &wish, &err);
     if (rc == 0)
-        rc = hook_add(flow_of(ctx), &wish, &body, &err);
+        rc = hook_add(api_flow(ctx), &wish, &body, &err);
     api_reply(req, 201, rc, body, &err);
 }
 
@@ -52,7 +47,7 @@ void api_webhook_remove(struct http_request *req, void *ctx, void *sink)
     const char *tenant;
     struct error err = {0};
     int rc =
-        api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_remove(flow_of(ctx), tenant, http_param(req, "id"), &err);
+        api_tenant(req, NULL, &tenant, &err) < 0 ? -1 : hook_remove(api_flow(ctx), tenant, http_param(req, "id"), &err);
     if (rc == 0)
         http_reply_empty(req, 204);
     else
@@ -77,7 +72,7 @@ void api_webhook_rotate(struct http_request *req, void *ctx, void *sink)
     if (rc == 0 && (overlap_ms < 0 || overlap_ms > 90 * DAY_MS))
         rc = error_set(&err, ERR_INVALID, "`overlapMs` is 0 to 90 days");
     if (rc == 0)
-        rc = hook_rotate(flow_of(ctx), tenant, http_param(req, "id"), overlap_ms, &body, &err);
+        rc = hook_rotate(api_flow(ctx), tenant, http_param(req, "id"), overlap_ms, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -88,7 +83,7 @@ void api_webhook_test(struct http_request *req, void *ctx, void *sink)
     struct error err = {0};
     int rc = api_tenant(req, NULL, &tenant, &err) < 0
                  ? -1
-                 : hook_test(flow_of(ctx), tenant, http_param(req, "id"), &body, &err);
+                 : hook_test(api_flow(ctx), tenant, http_param(req, "id"), &body, &err);
     api_reply(req, 202, rc, body, &err);
 }
 
@@ -104,7 +99,7 @@ void api_webhook_deliveries(struct http_request *req, void *ctx, void *sink)
         rc = api_int(req, "limit", 1, PAGE_MAX, PAGE, &limit, &err);
     query.limit = (size_t)limit;
     if (rc == 0)
-        rc = hook_deliveries(flow_of(ctx), &query, &body, &err);
+        rc = hook_deliveries(api_flow(ctx), &query, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -115,7 +110,7 @@ void api_webhook_delivery(struct http_request *req, void *ctx, void *sink)
     struct error err = {0};
     int rc = api_tenant(req, NULL, &tenant, &err);
     if (rc == 0)
-        rc = hook_delivery(flow_of(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
+        rc = hook_delivery(api_flow(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
 
@@ -126,6 +121,6 @@ void api_webhook_replay(struct http_request *req, void *ctx, void *sink)
     struct error err = {0};
     int rc = api_tenant(req, NULL, &tenant, &err);
     if (rc == 0)
-        rc = hook_replay(flow_of(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
+        rc = hook_replay(api_flow(ctx), tenant, http_param(req, "id"), http_param(req, "delivery"), &body, &err);
     api_reply(req, 202, rc, body, &err);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // deeplens alerts list | rules | test | silence | unsilence
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,31 +83,35 @@ static const struct command alerts_unsilence = {
 
 // ---- Showing
 
-static bool is_firing(const json_t *alert)
+// Whether a condition holds of which somebody should know.
+static bool any_firing(const json_t *list)
 {
-    return strcmp(js_str(alert, "status", ""), "firing") == 0 && !js_bool(alert, "silenced", false);
+    size_t i;
+    json_t *one;
+    json_array_foreach((json_t *)list, i, one)
+    {
+        if (strcmp(js_str(one, "status", ""), "firing") == 0 && !js_bool(one, "silenced", false))
+            return true;
+    }
+    return false;
 }
 
-// Whether a condition holds of which somebody should know.
-static bool print_alerts(const json_t *list)
+static void print_alerts(const json_t *list)
 {
     static const struct table_column columns[] = {
         {"ALERT"}, {"STATUS"}, {"SUBJECT", .shrink = true}, {"SINCE"}, {"TOLD"}, {"MESSAGE", .shrink = true}, {NULL}};
     _cleanup_table_ struct table t = {0};
-    bool firing = false;
     size_t i;
     json_t *one;
     table_init(&t, columns);
     json_array_foreach((json_t *)list, i, one)
     {
-        firing |= is_firing(one);
         table_add(&t, js_str(one, "alert", NULL),
                   js_bool(one, "silenced", false) ? "silenced" : js_str(one, "status", NULL),
                   js_str(one, "subject", NULL), js_str(one, "since", NULL), js_str(one, "toldAt", NULL),
                   js_str(one, "message", NULL));
     }
     table_print(&t);
-    return firing;
 }
 
 static void print_silences(const json_t *list)
@@ -138,19 +141,15 @@ static int run_list(struct cli *cli, int argc, char **argv)
         return code;
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
-    bool firing = false;
-    size_t i;
-    json_t *one;
     if (cli_get(cli, NULL, PATH, &answer, &err) < 0)
         return cli_fail(cli, &err);
     if (o.json) {
-        json_array_foreach(js_arr(answer, "alerts"), i, one) firing |= is_firing(one);
         cli_print_json(answer);
     } else {
-        firing = print_alerts(js_arr(answer, "alerts"));
+        print_alerts(js_arr(answer, "alerts"));
         print_silences(js_arr(answer, "silences"));
     }
-    return firing ? EXIT_FAILED : EXIT_DONE;
+    return any_firing(js_arr(answer, "alerts")) ? EXIT_FAILED : EXIT_DONE;
 }
 
 static void print_rules(const json_t *answer)
@@ -191,18 +190,23 @@ static int run_rules(struct cli *cli, int argc, char **argv)
 
 // ---- Doing
 
-static bool print_results(const json_t *list)
+static bool all_taken(const json_t *list)
 {
     bool well = true;
     size_t i;
     json_t *one;
+    json_array_foreach((json_t *)list, i, one) well &= !js_str(one, "error", NULL);
+    return well;
+}
+
+static void print_results(const json_t *list)
+{
+    size_t i;
+    json_t *one;
     json_array_foreach((json_t *)list, i, one)
     {
-        const char *why = js_str(one, "error", NULL);
-        well &= !why;
-        printf("%s: %s\n", js_str(one, "channel", ""), why ? why : "taken");
+        printf("%s: %s\n", js_str(one, "channel", ""), js_str(one, "error", "taken"));
     }
-    return well;
 }
 
 static int run_test(struct cli *cli, int argc, char **argv)
@@ -214,18 +218,14 @@ static int run_test(struct cli *cli, int argc, char **argv)
     _cleanup_client_ struct client *client = NULL;
     _cleanup_json_ json_t *answer = NULL;
     struct error err;
-    bool well = true;
-    size_t i;
-    json_t *one;
     if (cli_connect(cli, true, NULL, &client, &err) < 0 ||
         client_call(client, "POST", PATH "/test", NULL, &answer, &err) < 0)
         return cli_fail(cli, &err);
-    if (o.json) {
-        json_array_foreach(js_arr(answer, "results"), i, one) well &= !js_str(one, "error", NULL);
+    if (o.json)
         cli_print_json(answer);
-    } else
-        well = print_results(js_arr(answer, "results"));
-    return well ? EXIT_DONE : EXIT_FAILED;
+    else
+        print_results(js_arr(answer, "results"));
+    return all_taken(js_arr(answer, "results")) ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int run_silence(struct cli *cli, int argc, char **argv)

@@ -216,6 +216,20 @@ int flow_alerts_open(struct flow *f, struct error *err)
     return rc;
 }
 
+// Whether the same was told at the same times. What it says now (how far a group lags) is no news.
+static bool same_told(const json_t *a, const json_t *b)
+{
+    static const char *const members[] = {"alert", "subject", "told"};
+    if (json_array_size(a) != json_array_size(b))
+        return false;
+    for (size_t i = 0; i < json_array_size(a); i++)
+        for (size_t m = 0; m < ARRAY_LEN(members); m++)
+            if (!json_equal(json_object_get(json_array_get(a, i), members[m]),
+                            json_object_get(json_array_get(b, i), members[m])))
+                return false;
+    return true;
+}
+
 int flow_alerts_look(struct flow *f, struct error *err)
 {
     struct kept_call call = {.flow = f};
@@ -223,7 +237,7 @@ int flow_alerts_look(struct flow *f, struct error *err)
     int rc = read_kept(&call, err);
     if (rc == 0)
         hand_over(f, call.silences);
-    if (rc == 0 && !json_equal(firing, call.firing)) {
+    if (rc == 0 && !same_told(firing, call.firing)) {
         json_decref(call.firing);
         call.firing = json_incref(firing);
         rc = f->meta.ops->write(f->meta.state, META_SYNCED, firing_tx, &call, err);

@@ -7,6 +7,7 @@ kinds that Python cannot make come from the program named by DEEPLENS_TEST_PICTU
 """
 import functools
 import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import zlib
@@ -298,6 +300,17 @@ def multipart(fields, file=None, boundary="----deeplens-test"):
     return b"".join(parts), f"multipart/form-data; boundary={boundary}"
 
 
+class Listener(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.told.append(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 def files_below(folder) -> list:
     return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*") if p.is_file())
 
@@ -313,6 +326,15 @@ class Case(unittest.TestCase):
         server = Server(os.path.join(self.scratch, name), *flags, env=env)
         self.addCleanup(server.stop)
         return server.start()
+
+    def listener(self):
+        """Somebody's address, `url`: what is POSTed there as JSON is in `told`."""
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+        web.told, web.url = [], f"http://127.0.0.1:{web.server_address[1]}/hook"
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        self.addCleanup(web.server_close)
+        self.addCleanup(web.shutdown)
+        return web
 
     def assert_problem(self, answer, status, code, says=""):
         """The answer is a problem document with this status and code, and a sentence (that holds `says`)."""

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alerts as operators have them: by e-mail to a real mail server, by webhook and by command; rules, tests and silences."""
 import contextlib
-import http.server
 import json
 import pathlib
 import sqlite3
 import sys
-import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
@@ -27,25 +25,6 @@ class Alerts(Case):
         box = mail.Mailbox(**options)
         self.addCleanup(box.stop)
         return box
-
-    def listener(self) -> list:
-        told = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        self.addCleanup(web.server_close)
-        self.addCleanup(web.shutdown)
-        self.web = f"http://127.0.0.1:{web.server_address[1]}/hook"
-        return told
 
     # --- E-mail
 
@@ -111,10 +90,10 @@ class Alerts(Case):
     # --- Conditions
 
     def test_a_condition_is_told_once_over_a_restart_and_its_end_too(self):
-        told = self.listener()
-        flags = ("--alert-webhook", self.web, "--lag-interval", "100ms")
+        web = self.listener()
+        flags = ("--alert-webhook", web.url, "--lag-interval", "100ms")
         server = self.server(*flags, "--alert-disk", "1000T")
-        wait_until(lambda: [a for a in told if a["alert"] == "disk.low"], "the disk is told")
+        wait_until(lambda: [a for a in web.told if a["alert"] == "disk.low"], "the disk is told")
         listed = [a for a in server.get(ADMIN).json["alerts"] if a["alert"] == "disk.low"]
         self.assertEqual((listed[0]["status"], listed[0]["subject"]), ("firing", "blobs"))
         self.assertEqual(self.cli("alerts", "list", server=server).returncode, 1)
@@ -123,11 +102,11 @@ class Alerts(Case):
         server.start()
         server.upload(png(1))
         server.settle()
-        self.assertEqual(len([a for a in told if a["alert"] == "disk.low"]), 1)
+        self.assertEqual(len([a for a in web.told if a["alert"] == "disk.low"]), 1)
         server.stop()
         server = self.server(*flags, "--alert-disk", "1")
-        wait_until(lambda: len([a for a in told if a["alert"] == "disk.low"]) == 2, "its end is told")
-        self.assertEqual([a["status"] for a in told if a["alert"] == "disk.low"], ["firing", "resolved"])
+        wait_until(lambda: len([a for a in web.told if a["alert"] == "disk.low"]) == 2, "its end is told")
+        self.assertEqual([a["status"] for a in web.told if a["alert"] == "disk.low"], ["firing", "resolved"])
         wait_until(lambda: self.cli("alerts", "list", server=server).returncode == 0, "nothing is wrong")
 
     def kept(self, server) -> str:
@@ -135,26 +114,26 @@ class Alerts(Case):
             return str(database.execute("SELECT value FROM setting WHERE name = 'alerts.firing'").fetchall())
 
     def test_g6_what_is_away_is_told_by_its_step(self):
-        told = self.listener()
-        server = self.server("--fault", "extractor.extract:UNAVAILABLE@1+", "--alert-webhook", self.web, "--lag-interval", "100ms")
+        web = self.listener()
+        server = self.server("--fault", "extractor.extract:UNAVAILABLE@1+", "--alert-webhook", web.url, "--lag-interval", "100ms")
         server.upload(png(1))
-        wait_until(lambda: [a for a in told if a["alert"] == "check.failing"], "the pause is told")
-        first = [a for a in told if a["alert"] == "check.failing"][0]["alerts"][0]
+        wait_until(lambda: [a for a in web.told if a["alert"] == "check.failing"], "the pause is told")
+        first = [a for a in web.told if a["alert"] == "check.failing"][0]["alerts"][0]
         self.assertEqual((first["subject"], first["status"]), ("extract", "firing"))
         self.assertIn("paused", first["message"])
 
     # --- The commands
 
     def test_rules_and_a_test_by_hand(self):
-        told = self.listener()
-        server = self.server("--alert-webhook", self.web, "--alert-command", "exit 7", "--alert-off", "consumer.age")
+        web = self.listener()
+        server = self.server("--alert-webhook", web.url, "--alert-command", "exit 7", "--alert-off", "consumer.age")
         rules = self.cli("alerts", "rules", server=server)
         self.assertRegex(rules.stdout, r"(?m)^consumer\.age +no ")
         self.assertRegex(rules.stdout, r"(?m)^consumer\.lag +yes ")
         self.assertIn("Told by: webhook, command", rules.stdout)
         tested = self.cli("alerts", "test", server=server)
         self.assertEqual((tested.returncode, tested.stdout), (1, "webhook: taken\ncommand: alert.command failed: exit code 7\n"))
-        self.assertEqual([a["alert"] for a in told], ["test"])
+        self.assertEqual([a["alert"] for a in web.told], ["test"])
 
     def test_without_anybody_a_test_says_what_to_set(self):
         server = self.server()
@@ -165,9 +144,9 @@ class Alerts(Case):
         self.assertIn("nobody", self.cli("alerts", "rules", server=server).stdout)
 
     def test_a_silence_holds_until_it_is_ended(self):
-        told = self.listener()
-        server = self.server("--alert-webhook", self.web, "--lag-interval", "100ms", "--alert-disk", "1000T")
-        wait_until(lambda: [a for a in told if a["alert"] == "disk.low"], "the disk is told")
+        web = self.listener()
+        server = self.server("--alert-webhook", web.url, "--lag-interval", "100ms", "--alert-disk", "1000T")
+        wait_until(lambda: [a for a in web.told if a["alert"] == "disk.low"], "the disk is told")
         made = self.cli("alerts", "silence", "disk.low", "--for", "1h", "--comment", "a new one is on its way", server=server)
         self.assertEqual(made.returncode, 0, made.stderr)
         silence = made.stdout.split()[0]

@@ -291,6 +291,46 @@ static void test_a_restart_remembers_what_was_told(void **state)
     stop(&t);
 }
 
+struct setting_call {
+    struct flow *flow;
+    struct arena *arena;
+    const char *value;
+};
+
+static int kept_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct setting_call *call = arg;
+    return call->flow->meta.ops->setting_get(tx, call->arena, "alerts.firing", &call->value, err);
+}
+
+static const char *kept(struct told *t, struct arena *arena)
+{
+    struct setting_call call = {.flow = &t->rig->flow, .arena = arena};
+    must(t->rig->flow.meta.ops->read(t->rig->flow.meta.state, kept_tx, &call, err));
+    return call.value;
+}
+
+static void test_what_lasts_is_not_written_down_anew_at_each_look(void **state)
+{
+    struct told t;
+    char id[ID_MAX];
+    _cleanup_arena_ struct arena arena = {0};
+    start(&t, rig_new(NULL));
+    t.rig->flow.settings.lag_limit = 1;
+    seek_to_begin(t.rig);
+    for (int i = 0; i < 2; i++)
+        rig_upload(t.rig, i, NULL, id);
+    watch_look(&t.rig->flow, NULL);
+    json_decref(wait_told(&t, "consumer.lag"));
+    watch_look(&t.rig->flow, NULL);
+    const char *first = kept(&t, &arena);
+    assert_non_null(strstr(first, "lags by 2 events"));
+    rig_upload(t.rig, 2, NULL, id);
+    watch_look(&t.rig->flow, NULL);
+    assert_string_equal(kept(&t, &arena), first);
+    stop(&t);
+}
+
 static void silence(struct told *t, const char *alert, const char *subject, int64_t ms, char id[ID_MAX])
 {
     const struct silence_wish wish = {.alert = alert, .subject = subject, .comment = "why", .duration_ms = ms};
@@ -371,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_a_step_that_pauses_is_told),
         cmocka_unit_test(test_a_disk_that_gets_full_is_told),
         cmocka_unit_test(test_a_restart_remembers_what_was_told),
+        cmocka_unit_test(test_what_lasts_is_not_written_down_anew_at_each_look),
         cmocka_unit_test(test_silences_outlive_a_restart_until_they_end),
         cmocka_unit_test(test_silences_that_cannot_be_are_refused),
     };
