@@ -157,9 +157,9 @@ static uint64_t work_of(const char *path)
 
 static void add(struct corpus *c, int photo, const struct photo *from, bool tile, const struct pixels *picture)
 {
-    struct item *it = &c->items[c->count++];
-    *it =
-        (struct item){.photo = photo, .tile = tile, .held_out = from->held_out, .flat = from->flat, .work = from->work};
+    struct sample *it = &c->items[c->count++];
+    *it = (struct sample){
+        .photo = photo, .tile = tile, .held_out = from->held_out, .flat = from->flat, .work = from->work};
     shrink_to(picture, EDGE_SOURCE, &it->source);
 }
 
@@ -184,7 +184,7 @@ static void add_tiles(struct corpus *c, int photo, const struct photo *from, siz
 
 int corpus_load(struct corpus *c, char *const *folders, size_t folder_count, size_t want)
 {
-    *c = (struct corpus){.items = calloc(want + MAX_FILES, sizeof(struct item))};
+    *c = (struct corpus){.items = calloc(want + MAX_FILES, sizeof(struct sample))};
     for (size_t i = 0; i < folder_count; i++)
         nftw(folders[i], visit, 16, FTW_PHYS);
     qsort(found, found_count, sizeof(found[0]), by_text);

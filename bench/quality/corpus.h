@@ -12,7 +12,7 @@
 
 enum { EDGE_SOURCE = 1024, EDGE_EXTRACT = 512 }; // copies are made from the larger, vectors from the smaller
 
-struct item {
+struct sample {
     int photo; // which photo it is or was cut from
     bool tile;
     bool held_out;
@@ -22,7 +22,7 @@ struct item {
 };
 
 struct corpus {
-    struct item *items; // the photos first, then the tiles
+    struct sample *items; // the photos first, then the tiles
     size_t count, photos, tiles;
     size_t files, unreadable, repeated, flat_tiles; // seen in the folders; left out, and why
 };

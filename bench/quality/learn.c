@@ -78,7 +78,7 @@ static void choose(struct learning *l)
         tiles += l->corpus.items[i].tile && !l->corpus.items[i].held_out;
     l->chosen = calloc(l->corpus.count, sizeof(size_t));
     for (size_t i = 0; i < l->corpus.count; i++) {
-        const struct item *it = &l->corpus.items[i];
+        const struct sample *it = &l->corpus.items[i];
         if (!it->held_out && (!it->tile || seen++ % (tiles / TILES + 1) == 0))
             l->chosen[l->chosen_count++] = i;
     }

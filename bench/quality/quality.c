@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // How well copies are found: every edited copy of some of the pictures is searched among all of them, by exact
-// cosine similarity. One JSON line a figure on stdout, a table on stderr.
+// cosine similarity, and again with a closer look at the details of the nearest (as the server does: flow/closer.h).
+// One JSON line a figure on stdout, a table on stderr.
 //
-//   quality BUILD [--short] [--model NAME] [--precision P] [--against P] [--items N] [--queries N] [--half
-//   held-out|tuning|all]
-//   [--seed S]
-//           [--scores] [FOLDER…]
+//   quality BUILD [--short] [--model NAME] [--precision P] [--against P] [--items N] [--queries N]
+//           [--closer N] [--half held-out|tuning|all] [--seed S] [--scores] [FOLDER…]
 //
 // Models are those of the usual folder (`make models`); builtin unless said. With --against, instead: how many of the
 // ten nearest items are the same under both precisions. With --scores, instead, what a score from which pictures count
@@ -26,11 +25,13 @@
 #include "conf/conf.h"
 #include "corpus.h"
 #include "edits.h"
+#include "flow/closer.h"
 
 enum { MAX_THREADS = 64 };
 
 struct options {
     size_t items, queries;
+    size_t closer; // so many of the nearest are looked at closer
     bool scores;
     const char *half, *model, *precision, *against;
     uint64_t seed;
@@ -42,21 +43,24 @@ struct tally {
     size_t asked, first, ten;
 };
 
+enum { ALONE, CLOSER, WAYS }; // by the vector alone; with a closer look
+
 struct bench {
     struct options options;
     struct corpus corpus;
     struct extractor extractor;
     const struct extractor_model *model;
-    float *vectors; // of all items
-    size_t *chosen; // items that copies are made of
+    float *vectors;          // of all items
+    struct details *details; // of all items
+    size_t *chosen;          // items that copies are made of
     size_t chosen_count;
     atomic_size_t next;
-    atomic_long extract_us, extracted;
+    atomic_long extract_us, extracted, find_us, compare_us, compared;
     pthread_mutex_t lock;
-    struct tally tallies[2][EDIT_COUNT]; // whole photos, tiles
-    float *alike[EDIT_COUNT];            // with --scores: each chosen item and its copy
-    float *unlike[EDIT_COUNT];           // the copy and the nearest photo of another work
-    atomic_ulong pairs[100];             // of different items, by hundredths of their score
+    struct tally tallies[WAYS][2][EDIT_COUNT]; // whole photos, tiles
+    float *alike[EDIT_COUNT];                  // with --scores: each chosen item and its copy
+    float *unlike[EDIT_COUNT];                 // the copy and the nearest photo of another work
+    atomic_ulong pairs[100];                   // of different items, by hundredths of their score
 };
 
 // Where Debian's packages of photos put them.
@@ -65,14 +69,15 @@ static char *usual_folders[] = {"/usr/share/backgrounds", "/usr/share/wallpapers
 static int usage(void)
 {
     fprintf(stderr, "usage: quality BUILD [--short] [--model NAME] [--precision auto|f32|bf16|int8] [--against "
-                    "f32|bf16|int8] [--items N] [--queries N] "
+                    "f32|bf16|int8] [--items N] [--queries N] [--closer N] "
                     "[--half held-out|tuning|all] [--seed S] [--scores] [FOLDER...]\n");
     return 2;
 }
 
 static int options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.items = 4100, .queries = 300, .half = "held-out", .seed = 1, .model = "builtin"};
+    *o = (struct options){
+        .items = 4100, .queries = 300, .closer = 200, .half = "held-out", .seed = 1, .model = "builtin"};
     int i = 2; // argv[1] is the build folder, which every benchmark is given
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -89,6 +94,8 @@ static int options_parse(struct options *o, int argc, char **argv)
             o->items = strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "--queries") == 0)
             o->queries = strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "--closer") == 0)
+            o->closer = strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "--half") == 0)
             o->half = value;
         else if (strcmp(argv[i], "--model") == 0)
@@ -128,6 +135,18 @@ static void extract_one(struct bench *b, const struct pixels *p, float *out)
     atomic_fetch_add(&b->extracted, 1);
 }
 
+static void find_details(struct bench *b, const struct pixels *p, size_t most, struct details *out)
+{
+    struct error err = {0};
+    long begin = cpu_us();
+    if (details_find(p, most, out, &err) < 0) {
+        fprintf(stderr, "quality: %s\n", err.message);
+        exit(1);
+    }
+    if (most == DETAILS_KEPT)
+        atomic_fetch_add(&b->find_us, cpu_us() - begin);
+}
+
 static void *index_items(void *arg)
 {
     struct bench *b = arg;
@@ -135,6 +154,8 @@ static void *index_items(void *arg)
         struct pixels small;
         shrink_to(&b->corpus.items[i].source, EDGE_EXTRACT, &small);
         extract_one(b, &small, b->vectors + i * b->model->dimension);
+        if (b->details)
+            find_details(b, &small, DETAILS_KEPT, &b->details[i]);
         pixels_free(&small);
     }
     vips_thread_shutdown();
@@ -152,14 +173,48 @@ static float dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-// How many items are nearer to the query than the right one is.
-static size_t rank_of(const struct bench *b, const float *query, size_t right)
+struct ranked {
+    size_t item;
+    float score;
+};
+
+static int by_rank(const void *a, const void *b)
 {
-    size_t dimension = b->model->dimension, rank = 0;
-    float score = dot(query, b->vectors + right * dimension, dimension);
-    for (size_t i = 0; i < b->corpus.count; i++)
-        rank += i != right && dot(query, b->vectors + i * dimension, dimension) >= score;
+    const struct ranked *x = a, *y = b;
+    return (y->score > x->score) - (y->score < x->score);
+}
+
+// How many items are ranked before the right one. Its neighbour in a collage is as right, and does not count.
+static size_t rank_of(const struct ranked *ranked, size_t count, size_t right, size_t neighbour)
+{
+    size_t at = 0, rank = 0;
+    while (ranked[at].item != right)
+        at++;
+    for (size_t i = 0; i < count; i++)
+        rank += i != at && ranked[i].item != neighbour && ranked[i].score >= ranked[at].score;
     return rank;
+}
+
+static void rank_all(const struct bench *b, const float *query, struct ranked *out)
+{
+    size_t dimension = b->model->dimension;
+    for (size_t i = 0; i < b->corpus.count; i++)
+        out[i] = (struct ranked){i, dot(query, b->vectors + i * dimension, dimension)};
+    qsort(out, b->corpus.count, sizeof *out, by_rank);
+}
+
+static void look_closer(struct bench *b, const struct pixels *copy, struct ranked *ranked)
+{
+    struct closer *asked = malloc(sizeof *asked);
+    find_details(b, copy, DETAILS_ASKED, &asked->plain);
+    details_mirror(&asked->plain, &asked->mirrored);
+    long begin = cpu_us();
+    size_t i = 0;
+    for (; i < b->options.closer && i < b->corpus.count; i++)
+        ranked[i].score = closer_score(asked, ranked[i].score, &b->details[ranked[i].item]);
+    atomic_fetch_add(&b->compare_us, cpu_us() - begin);
+    atomic_fetch_add(&b->compared, (long)i);
+    free(asked);
 }
 
 // The ten items nearest to an item, itself left out.
@@ -196,7 +251,7 @@ static float nearest_other(const struct bench *b, const float *query, size_t ite
 {
     float best = -1;
     for (size_t i = 0; i < b->corpus.photos; i++) {
-        const struct item *other = &b->corpus.items[i];
+        const struct sample *other = &b->corpus.items[i];
         if (other->work == b->corpus.items[item].work || other->flat)
             continue;
         float score = dot(query, b->vectors + i * b->model->dimension, b->model->dimension);
@@ -228,9 +283,19 @@ static void *compare_items(void *arg)
     return NULL;
 }
 
+static void count(struct bench *b, int way, size_t item, enum edit edit, size_t rank)
+{
+    pthread_mutex_lock(&b->lock);
+    struct tally *t = &b->tallies[way][b->corpus.items[item].tile][edit];
+    t->asked++;
+    t->first += rank < 1;
+    t->ten += rank < 10;
+    pthread_mutex_unlock(&b->lock);
+}
+
 static void ask(struct bench *b, size_t place, enum edit edit, float *query)
 {
-    size_t item = b->chosen[place];
+    size_t item = b->chosen[place], all = b->corpus.count;
     uint64_t seed = b->options.seed * 1000003 + item * 64 + edit;
     size_t other = b->chosen[random_next(&seed) % b->chosen_count];
     struct pixels copy;
@@ -239,18 +304,17 @@ static void ask(struct bench *b, size_t place, enum edit edit, float *query)
         exit(1);
     }
     extract_one(b, &copy, query);
-    pixels_free(&copy);
     if (b->options.scores) {
         compare(b, place, edit, query);
-        return;
+    } else {
+        _cleanup_free_ struct ranked *ranked = calloc(all, sizeof *ranked);
+        size_t neighbour = edit == EDIT_COLLAGE || edit == EDIT_HEAVY ? other : all;
+        rank_all(b, query, ranked);
+        count(b, ALONE, item, edit, rank_of(ranked, all, item, neighbour));
+        look_closer(b, &copy, ranked);
+        count(b, CLOSER, item, edit, rank_of(ranked, all, item, neighbour));
     }
-    size_t rank = rank_of(b, query, item);
-    pthread_mutex_lock(&b->lock);
-    struct tally *t = &b->tallies[b->corpus.items[item].tile][edit];
-    t->asked++;
-    t->first += rank < 1;
-    t->ten += rank < 10;
-    pthread_mutex_unlock(&b->lock);
+    pixels_free(&copy);
 }
 
 static void *ask_all(void *arg)
@@ -302,16 +366,27 @@ static double share(size_t part, size_t whole)
     return whole ? (double)part / (double)whole : 0;
 }
 
+static void print_shares(const struct tally *p, const struct tally *t)
+{
+    fprintf(stderr, "%s %6.3f %6.3f", "  |", share(p->first + t->first, p->asked + t->asked),
+            share(p->ten + t->ten, p->asked + t->asked));
+}
+
 static void print_row(const struct bench *b, int edit)
 {
-    const struct tally *p = &b->tallies[0][edit], *t = &b->tallies[1][edit];
+    static const struct tally none;
+    const struct tally *alone[] = {&b->tallies[ALONE][0][edit], &b->tallies[ALONE][1][edit]};
+    const struct tally *closer[] = {&b->tallies[CLOSER][0][edit], &b->tallies[CLOSER][1][edit]};
     const char *name = edit_infos[edit].name;
     int pad = 24;
     for (const char *s = name; *s; s++)
         pad -= (*s & 0xC0) != 0x80;
-    fprintf(stderr, "%s%*s %6.3f %6.3f  |  %6.3f %6.3f  |  %6.3f %6.3f\n", name, pad, "",
-            share(p->first + t->first, p->asked + t->asked), share(p->ten + t->ten, p->asked + t->asked),
-            share(p->first, p->asked), share(p->ten, p->asked), share(t->first, t->asked), share(t->ten, t->asked));
+    fprintf(stderr, "%s%*s", name, pad, "");
+    print_shares(alone[0], alone[1]);
+    print_shares(closer[0], closer[1]);
+    print_shares(closer[0], &none);
+    print_shares(closer[1], &none);
+    fprintf(stderr, "\n");
 }
 
 static void print_json(const char *figure, double value, const char *goal, bool met)
@@ -320,19 +395,28 @@ static void print_json(const char *figure, double value, const char *goal, bool 
            met ? "true" : "false");
 }
 
-static void print_figures(const struct bench *b)
+static void print_recall(const struct bench *b, int way, int edit)
 {
     char figure[96], goal[32];
-    for (int e = 0; e < EDIT_COUNT; e++) {
-        const struct tally *p = &b->tallies[0][e], *t = &b->tallies[1][e];
-        double one = share(p->first + t->first, p->asked + t->asked);
-        double ten = share(p->ten + t->ten, p->asked + t->asked);
-        snprintf(goal, sizeof(goal), "%.2f", edit_infos[e].goal);
-        snprintf(figure, sizeof(figure), "%s recall@1 %s", b->model->name, edit_infos[e].name);
-        print_json(figure, one, goal, one >= edit_infos[e].goal);
-        snprintf(figure, sizeof(figure), "%s recall@10 %s", b->model->name, edit_infos[e].name);
-        print_json(figure, ten, goal, ten >= edit_infos[e].goal);
-    }
+    const struct tally *p = &b->tallies[way][0][edit], *t = &b->tallies[way][1][edit];
+    const char *with = way == CLOSER ? " with a closer look" : "";
+    double one = share(p->first + t->first, p->asked + t->asked), ten = share(p->ten + t->ten, p->asked + t->asked);
+    snprintf(goal, sizeof(goal), "%.2f", edit_infos[edit].goal);
+    snprintf(figure, sizeof(figure), "%s%s recall@1 %s", b->model->name, with, edit_infos[edit].name);
+    print_json(figure, one, goal, one >= edit_infos[edit].goal);
+    snprintf(figure, sizeof(figure), "%s%s recall@10 %s", b->model->name, with, edit_infos[edit].name);
+    print_json(figure, ten, goal, ten >= edit_infos[edit].goal);
+}
+
+static void print_figures(const struct bench *b)
+{
+    for (int way = 0; way < WAYS; way++)
+        for (int e = 0; e < EDIT_COUNT; e++)
+            print_recall(b, way, e);
+    double find_us = (double)b->find_us / (double)b->corpus.count;
+    double compare_us = (double)b->compare_us / (double)b->compared;
+    print_json("details of a picture, CPU us", find_us, "1500", find_us < 1500);
+    print_json("comparison of details, CPU us", compare_us, "50", compare_us < 50);
     if (b->extractor.ops != &extractor_builtin) // whose work is done in this thread
         return;
     double us = (double)b->extract_us / (double)b->extracted;
@@ -348,8 +432,11 @@ static void print_all(const struct bench *b)
             "out as flat.\nCopies of %zu items (%s half) are searched among all.\n\n",
             c->count, c->photos, c->tiles, c->files, c->repeated, c->unreadable, c->flat_tiles, b->chosen_count,
             b->options.half);
-    fprintf(stderr, "%-24s %15s %15s %15s\n%-24s %6s %6s  |  %6s %6s  |  %6s %6s\n", "", "all   |", "photos   |",
-            "tiles  ", "recall", "@1", "@10", "@1", "@10", "@1", "@10");
+    fprintf(stderr, "%-24s  | %-13s  | %-13s  | %-13s  | %-13s\n%-24s", "", "vector alone", "closer look", "its photos",
+            "its tiles", "recall");
+    for (int i = 0; i < 4; i++)
+        fprintf(stderr, "  | %6s %6s", "@1", "@10");
+    fprintf(stderr, "\n");
     for (int e = 0; e < EDIT_COUNT; e++)
         print_row(b, e);
     fprintf(stderr, "\n");
@@ -502,6 +589,8 @@ int main(int argc, char **argv)
         return 1;
     }
     b.vectors = calloc(b.corpus.count, b.model->dimension * sizeof(float));
+    if (!b.options.scores && !b.options.against)
+        b.details = calloc(b.corpus.count, sizeof *b.details);
     run_threads(&b, index_items);
     choose(&b);
     if (b.options.against) {
@@ -525,6 +614,7 @@ int main(int argc, char **argv)
             free(b.unlike[e]);
         }
     }
+    free(b.details);
     free(b.vectors);
     free(b.chosen);
     corpus_free(&b.corpus);

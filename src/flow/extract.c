@@ -3,7 +3,7 @@
 //
 // Pictures come from the pixel cache that prepare filled, or are decoded again from the original. Those of one model
 // go through the extractor together. What a model with labels sees travels with the vector, as `autoTags` of its
-// metadata.
+// metadata. The details that copies of it are known by (closer.h) are kept with its record.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,18 +11,35 @@
 #include "base/clock.h"
 #include "flow/step.h"
 #include "flow/words.h"
+#include "media/details/details.h"
 
 struct extraction {
     const struct flow_model *model;
     struct media media;
     bool gone;
     struct pixels pixels; // while work runs
+    const void *details;
+    size_t details_len; // 0: none are kept
 };
 
 const char *step_extract_shown(const struct job *job, const char **model)
 {
     *model = job->event.extraction.model ? job->event.extraction.model : "";
     return "feature_extraction";
+}
+
+static int find_details(struct flow *f, struct job *job, struct error *err)
+{
+    struct extraction *x = job->state;
+    struct details found;
+    if (!f->settings.search_closer)
+        return 0;
+    if (details_find(&x->pixels, DETAILS_KEPT, &found, err) < 0)
+        return -1;
+    uint8_t *packed = arena_alloc(&job->arena, DETAILS_PACKED_MAX);
+    x->details_len = details_pack(&found, packed);
+    x->details = packed;
+    return 0;
 }
 
 // Finds model, item and picture. On failure the job's error is set and it takes no further part.
@@ -40,7 +57,7 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
         return -1;
     if (x->gone)
         return job_remove_vectors(f, job, x->model->model->name, err);
-    return flow_pixels(f, &x->media, &x->pixels, err);
+    return flow_pixels(f, &x->media, &x->pixels, err) < 0 ? -1 : find_details(f, job, err);
 }
 
 static int check_vector(const struct flow_model *model, const float *vector, struct error *err)
@@ -151,6 +168,9 @@ void step_extract_work(struct flow *f, struct job *const *jobs, size_t count)
 
 int step_extract_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
-    (void)f, (void)tx, (void)job, (void)err;
-    return STEP_OK; // its one effect is the next event
+    const struct extraction *x = job->state;
+    const struct meta_ops *meta = f->meta.ops;
+    if (x->details_len && meta->details_put(tx, x->media.tenant, x->media.id, x->details, x->details_len, err) < 0)
+        return STEP_FAILED;
+    return STEP_OK;
 }

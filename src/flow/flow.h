@@ -14,6 +14,7 @@
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   sweep.c     files that a kill left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
+//   closer.h    the nearest looked at closer, for altered copies
 //   models.c    which model is taken when none is named
 //   words.c     what lets pictures be found by text
 //   near.h      near-duplicates: how they are found, and what becomes of them
@@ -71,6 +72,7 @@ struct flow_settings {
     int retry_attempts;
     int64_t retry_base_ms, retry_max_ms;
     size_t search_k, search_max_k;
+    size_t search_closer; // hits that are looked at closer (closer.h); 0: none, and details are not kept
     struct event_format format;
     int64_t log_retention_bytes; // of a partition, of a log that ELOG_RETAINS
     uint64_t outbox_max;         // events that wait for a log elsewhere, before uploads are refused

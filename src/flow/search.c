@@ -5,12 +5,15 @@
 // space of one model, and what they add up to is searched for. With texts that is a model that takes them; when it
 // takes no pictures, pictures get their place among words (words.h).
 //
+// When all that is asked for is one picture, the nearest are looked at closer (closer.h), for altered copies of it.
+//
 // The index answers with ids; what they are is read from the records, in one snapshot. An id without a visible record
 // (just being deleted) is left out, and more is asked for, so that a page is full whenever there is enough to fill it.
 #include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "flow/closer.h"
 #include "flow/flow.h"
 #include "flow/rebuild.h"
 #include "flow/words.h"
@@ -26,8 +29,15 @@ struct search {
     const float *vector;                  // what is searched for
     const char *selves[SEARCH_TERMS_MAX]; // items of the query, left out of the answer
     size_t self_count;
+    struct closer *closer; // what a closer look is to look for; NULL: there is none
     struct arena *arena;
 };
+
+// Whether a closer look may be of use: what is asked for is one picture, not a mixture.
+static bool wants_closer(const struct search *s)
+{
+    return s->flow->settings.search_closer && s->term_count == 1 && s->terms[0].weight > 0;
+}
 
 static size_t dimension_of(const struct search *s)
 {
@@ -57,6 +67,10 @@ static int vector_of_image(struct search *s, const struct search_term *term, flo
     int rc = s->model->model->only_texts
                  ? words_of_picture(s->flow, &image.pixels, vector, err)
                  : x->ops->extract(x->state, s->model->model, &image.pixels, 1, vector, NULL, err);
+    if (rc == 0 && wants_closer(s)) {
+        s->closer = arena_alloc(s->arena, sizeof *s->closer);
+        rc = closer_of_picture(&image.pixels, s->closer, err);
+    }
     pixels_free(&image.pixels);
     return rc;
 }
@@ -84,6 +98,13 @@ static int vector_of_item(struct search *s, const struct search_term *term, floa
                                          : error_copy(err, &why);
     memcpy(vector, found, dimension_of(s) * sizeof *vector);
     s->selves[s->self_count++] = item.media.id;
+    if (!wants_closer(s))
+        return 0;
+    struct closer *closer = arena_alloc(s->arena, sizeof *closer);
+    bool has_details;
+    if (closer_of_item(f, s->arena, s->query->tenant, item.media.id, closer, &has_details, err) < 0)
+        return -1;
+    s->closer = has_details ? closer : NULL;
     return 0;
 }
 
@@ -218,24 +239,43 @@ static int hydrate_tx(struct meta_tx *tx, void *arg, struct error *err)
     return 0;
 }
 
+// The nearest. With a closer look, `min_score` is asked of what comes out of it.
+static int find_nearest(struct search *s, size_t k, struct index_hit **out, size_t *count, struct error *err)
+{
+    struct flow *f = s->flow;
+    size_t closer = s->closer ? f->settings.search_closer : 0;
+    const struct index_query query = {.vector = s->vector,
+                                      .k = k > closer ? k : closer,
+                                      .min_score = s->closer ? -1 : s->query->min_score,
+                                      .filter = s->query->filter,
+                                      .accuracy = 1};
+    struct index_hit *found;
+    size_t n;
+    if (f->index.ops->search(f->index.state, s->collection, &query, s->arena, &found, &n, err) < 0)
+        return -1;
+    if (s->closer && closer_look(f, s->arena, s->query->tenant, s->closer, found, n < closer ? n : closer, err) < 0)
+        return -1;
+    while (n && found[n - 1].score < s->query->min_score)
+        n--;
+    *out = found;
+    *count = n;
+    return 0;
+}
+
 static int find(struct search *s, size_t wanted, struct search_hit **hits, size_t *count, struct error *err)
 {
     struct flow *f = s->flow;
     for (size_t k = wanted + 1 + s->self_count;; k *= 2) { // the items of the query may be among them
-        struct index_query query = {.vector = s->vector,
-                                    .k = k < 10000 ? k : 10000,
-                                    .min_score = s->query->min_score,
-                                    .filter = s->query->filter,
-                                    .accuracy = 1};
         struct hydrate_call call = {.search = s, .wanted = wanted};
         struct index_hit *found;
-        if (f->index.ops->search(f->index.state, s->collection, &query, s->arena, &found, &call.found_count, err) < 0)
+        k = k < 10000 ? k : 10000;
+        if (find_nearest(s, k, &found, &call.found_count, err) < 0)
             return -1;
         call.found = found;
         call.hits = arena_alloc(s->arena, (wanted + 1) * sizeof *call.hits);
         if (f->meta.ops->read(f->meta.state, hydrate_tx, &call, err) < 0)
             return -1;
-        if (call.count == wanted || call.found_count < query.k || query.k == 10000) {
+        if (call.count == wanted || call.found_count < k || k == 10000) {
             *hits = call.hits;
             *count = call.count;
             return 0;

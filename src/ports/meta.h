@@ -109,6 +109,11 @@ struct media_query { // newest first: by uploaded_ms, then id, both descending; 
     bool frames;      // frames of videos, too
 };
 
+struct meta_details {
+    const void *bytes;
+    size_t len;
+};
+
 struct meta_alike { // a group of look-alikes
     int64_t group;  // numbers grow within tenant and model; the last one is given again when its group is no more
     size_t count;   // of items in it, 2 and more
@@ -249,7 +254,8 @@ struct meta_ops {
     int (*tenant_list)(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count,
                        struct error *err); // by name
 
-    // Media. Insert counts `accepted` up; delete counts `deleted` up and takes the steps along; of frames neither does.
+    // Media. Insert counts `accepted` up; delete counts `deleted` up and takes steps and details along; of frames
+    // neither does.
     int (*media_insert)(struct meta_tx *tx, const struct media *row, struct error *err); // ERR_EXISTS
     int (*media_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media *out,
                      struct error *err); // ERR_NOT_FOUND; MEDIA_DELETING rows are returned
@@ -294,6 +300,13 @@ struct meta_ops {
     // Takes up to `limit` items out of the groups by a model; in *dropped how many they were.
     int (*alike_drop)(struct meta_tx *tx, const char *tenant, const char *model, size_t limit, size_t *dropped,
                       struct error *err);
+
+    // Details of an item (media/details/details.h), opaque here; they go with it.
+    // put: replaces; 0 also when there is no such item. get: for each id its details; len 0: it has none.
+    int (*details_put)(struct meta_tx *tx, const char *tenant, const char *id, const void *bytes, size_t len,
+                       struct error *err);
+    int (*details_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *const *ids,
+                       size_t count, struct meta_details **out, struct error *err);
 
     // Steps of an item, one row for each (step, model); put replaces, keeping the first started_ms.
     int (*step_put)(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,

@@ -123,6 +123,9 @@ struct call {
     const struct meta_webhook *hook;
     const struct meta_delivery *delivery;
     int state;
+    const char *const *ids;
+    size_t id_count;
+    struct meta_details *details;
 
     struct media media, *list;
     struct meta_alike *groups;
@@ -175,6 +178,8 @@ OP(alike_groups, alike_groups(tx, &c->f->arena, c->tenant, MODEL(c), c->first, c
 OP(alike_members,
    alike_members(tx, &c->f->arena, c->tenant, MODEL(c), c->first, c->limit, &c->members, &c->count, &c->total, err))
 OP(alike_drop, alike_drop(tx, c->tenant, MODEL(c), c->limit, &c->count, err))
+OP(details_put, details_put(tx, c->tenant, c->id, c->text, c->limit, err))
+OP(details_get, details_get(tx, &c->f->arena, c->tenant, c->ids, c->id_count, &c->details, err))
 OP(step_put, step_put(tx, c->tenant, c->id, c->step, err))
 OP(step_list, step_list(tx, &c->f->arena, c->tenant, c->id, &c->steps, &c->count, err))
 OP(inbox_begin, inbox_begin(tx, c->tenant, c->id, c->attempt, &c->inbox, &c->begun, err))
@@ -614,6 +619,62 @@ static void a_list_is_filtered(void **state)
     assert_int_equal(list_count(f, (struct media_query){.to_ms = 1003, .before_ms = 1001, .before_id = "img_005"}), 5);
     assert_int_equal(list_count(f, (struct media_query){.to_ms = 1001, .before_ms = 1003, .before_id = "img_013"}), 4);
     assert_int_equal(list_count(f, (struct media_query){.limit = 3}), 3);
+}
+
+// ---- Details.
+
+static void put_details(struct fixture *f, const char *tenant, const char *id, const char *text)
+{
+    struct call c = {.f = f, .tenant = tenant, .id = id, .text = text, .limit = strlen(text) + 1};
+    assert_writes(&c, details_put);
+}
+
+static struct meta_details *details_of(struct fixture *f, const char *tenant, const char *const *ids, size_t count)
+{
+    struct call c = {.f = f, .tenant = tenant, .ids = ids, .id_count = count};
+    assert_reads(&c, details_get);
+    return c.details;
+}
+
+static void details_are_kept_with_their_item(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"img_b", "img_none", "img_a\"}',", "img_a", "img_b"};
+    struct media a = sample("default", "img_a"), b = sample("default", "img_b");
+    insert_row(f, &a);
+    insert_row(f, &b);
+    put_details(f, "default", "img_a", "first");
+    put_details(f, "default", "img_a", "the second\x01");
+    put_details(f, "default", "img_b", "other");
+    put_details(f, "default", "img_none", "of nobody");
+    struct meta_details *d = details_of(f, "default", ids, 5);
+    assert_int_equal(d[0].len, 6);
+    assert_string_equal(d[0].bytes, "other");
+    assert_int_equal(d[1].len, 0);
+    assert_int_equal(d[2].len, 0);
+    assert_int_equal(d[3].len, 12);
+    assert_string_equal(d[3].bytes, "the second\x01");
+    assert_string_equal(d[4].bytes, "other");
+    details_of(f, "default", ids, 0);
+    struct call c = {.f = f, .tenant = "default", .id = "img_b"};
+    assert_writes(&c, delete);
+    assert_int_equal(details_of(f, "default", ids, 1)[0].len, 0);
+    insert_row(f, &b); // whatever row it gets, nothing of the old one is in it
+    assert_int_equal(details_of(f, "default", ids, 1)[0].len, 0);
+}
+
+static void g7_details_of_another_tenant_do_not_exist(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"img_a"};
+    struct call c = {.f = f, .tenant = "other"};
+    assert_writes(&c, tenant_add);
+    struct media row = sample("other", "img_a");
+    insert_row(f, &row);
+    put_details(f, "other", "img_a", "theirs");
+    put_details(f, "default", "img_a", "ours");
+    assert_int_equal(details_of(f, "default", ids, 1)[0].len, 0);
+    assert_string_equal(details_of(f, "other", ids, 1)[0].bytes, "theirs");
 }
 
 // ---- Steps.
@@ -2067,6 +2128,8 @@ static int run(void)
         T(the_oldest_living_item_of_a_hash_is_found),
         T(a_list_is_newest_first_and_pages_without_gaps),
         T(a_list_is_filtered),
+        T(details_are_kept_with_their_item),
+        T(g7_details_of_another_tenant_do_not_exist),
         T(look_alikes_are_in_one_group),
         T(groups_that_meet_become_one),
         T(each_model_has_its_groups),

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every route of the API, asked as a client would, against the real binary."""
 import json
+import random
 import re
 import threading
 import urllib.parse
 
 import harness
-from harness import Case, multipart, pictures, png, wait_until, webp_size
+from harness import Case, multipart, pictures, png, png_of_rows, wait_until, webp_size
 
 TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
 ID = r"^img_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
@@ -408,6 +409,21 @@ class Deletes(Case):
                     self.assert_problem(server.request(method, f"/api/v1/images/{bad}{path}"), 400, "INVALID_ID")
 
 
+def scene(seed: int, width: int = 400, height: int = 300) -> list:
+    """Rows of pixels: boxes of many sizes and colours, one over the other."""
+    chance, rows = random.Random(seed), [bytearray(b"\x80" * 3 * width) for _ in range(height)]
+    for _ in range(200):
+        edge = chance.randrange(8, 60)
+        x, y, colour = chance.randrange(width - edge), chance.randrange(height - edge), chance.randbytes(3)
+        for row in rows[y: y + edge]:
+            row[3 * x: 3 * (x + edge)] = colour * edge
+    return [bytes(row) for row in rows]
+
+
+def png_of_scene(rows: list) -> bytes:
+    return png_of_rows(len(rows[0]) // 3, len(rows), b"".join(b"\0" + row for row in rows))
+
+
 class Searches(Case):
     FACTS = [{"category": "shoes", "price": 10, "new": True, "taken": "2024-01-01T00:00:00Z", "size": {"width": 5}},
              {"category": "shoes", "price": 20.5, "new": False, "taken": "2024-06-01T12:00:00+02:00", "colour": "red"},
@@ -461,6 +477,23 @@ class Searches(Case):
         self.assertEqual(hits[0]["format"], "PNG")
         self.assertGreater(hits[0]["score"], 0.95)
         self.assertLess(hits[1]["score"], hits[0]["score"])
+
+    def test_a_closer_look_finds_altered_copies(self):
+        server, scenes = self.server(), [scene(seed) for seed in range(24)]
+        ids = [server.upload(png_of_scene(rows)).json["imageId"] for rows in scenes]
+        for item in ids:
+            server.wait_status(item, "completed")
+        collage = [left + right for left, right in zip(scenes[4], scenes[17])]
+        part = [row[3 * 80: 3 * 360] for row in scenes[9][50:260]]
+        mirrored = [b"".join(row[i: i + 3] for i in range(len(row) - 3, -1, -3)) for row in scenes[11]]
+        turned = [b"".join(row[3 * x: 3 * x + 3] for row in reversed(scenes[13])) for x in range(len(scenes[13][0]) // 3)]
+        for copy, of in ((collage, {4, 17}), (part, {9}), (mirrored, {11}), (turned, {13})):
+            answer = server.request("POST", "/api/v1/search?topK=24", png_of_scene(copy))
+            self.assertEqual(answer.status, 200, answer.body)
+            hits = answer.json["results"]
+            self.assertEqual({ids.index(hit["imageId"]) for hit in hits[:len(of)]}, of)
+            self.assertGreater(hits[len(of) - 1]["score"], hits[len(of)]["score"] + 0.1)
+            self.assertEqual(len(hits), 24)
 
     def test_by_item(self):
         server = self.fill()

@@ -32,6 +32,11 @@ FORMS = [
 ]
 
 
+def details(count):  # as media/details/pack.c writes them: layout, ends of the kinds, then each detail
+    rows = (bytes((i * 37 + k * 11) % 256 for k in range(24)) for i in range(count))
+    return bytes([1, count // 3, count // 2, count]) + b"".join(rows)
+
+
 VIDEOS = {"a.mp4": "libx264", "b.mov": "mpeg4", "c.webm": "libvpx", "d.mkv": "libx265", "e.avi": "mjpeg", "f.ts": "mpeg2video",
           "g.mpg": "mpeg1video", "h.3gp": "h263"}
 
@@ -46,6 +51,7 @@ def main():
     folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
     write(folder / "filter", ((f"{i}.json", text.encode()) for i, text in enumerate(FILTERS)))
     write(folder / "multipart", ((f"{i}.form", data) for i, data in enumerate(FORMS)))
+    write(folder / "details", ((f"{n}.details", details(n)) for n in (0, 1, 7, 96)))
     for name in ("event", "tokenizer"):
         shutil.copytree(pathlib.Path(__file__).parent / "seeds" / name, folder / name)
     made = folder / "image"

@@ -300,6 +300,10 @@ int pg_alike_members(struct meta_tx *tx, struct arena *arena, const char *tenant
                      size_t limit, struct meta_alike_item **out, size_t *count, size_t *total, struct error *err);
 int pg_alike_drop(struct meta_tx *tx, const char *tenant, const char *model, size_t limit, size_t *dropped,
                   struct error *err);
+int pg_details_put(struct meta_tx *tx, const char *tenant, const char *id, const void *bytes, size_t len,
+                   struct error *err);
+int pg_details_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *const *ids, size_t count,
+                   struct meta_details **out, struct error *err);
 int pg_step_put(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,
                 struct error *err);
 int pg_step_list(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media_step **out,

@@ -258,6 +258,7 @@ int pg_media_delete(struct meta_tx *tx, const char *tenant, const char *id, stru
         tx,
         "WITH gone AS (DELETE FROM media WHERE tenant = $1 AND id = $2 RETURNING num, parent),"
         " steps AS (DELETE FROM step WHERE media IN (SELECT num FROM gone)),"
+        " details AS (DELETE FROM details WHERE media IN (SELECT num FROM gone)),"
         " groups AS (DELETE FROM alike WHERE media IN (SELECT num FROM gone))"
         " UPDATE tenant SET deleted = deleted + 1 WHERE name = $1 AND EXISTS (SELECT 1 FROM gone WHERE parent IS NULL)",
         PG_ARGS(pg_text(tenant), pg_text(id)), err);

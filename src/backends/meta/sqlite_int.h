@@ -233,6 +233,10 @@ int sq_alike_drop(struct meta_tx *tx, const char *tenant, const char *model, siz
                   struct error *err);
 // For media: takes an item out of all groups.
 int sq_alike_forget(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int sq_details_put(struct meta_tx *tx, const char *tenant, const char *id, const void *bytes, size_t len,
+                   struct error *err);
+int sq_details_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *const *ids, size_t count,
+                   struct meta_details **out, struct error *err);
 int sq_step_put(struct meta_tx *tx, const char *tenant, const char *id, const struct media_step *step,
                 struct error *err);
 int sq_step_list(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct media_step **out,

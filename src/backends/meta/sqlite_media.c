@@ -221,6 +221,8 @@ int sq_media_delete(struct meta_tx *tx, const char *tenant, const char *id, stru
     if (sq_alike_forget(tx, tenant, id, err) < 0 ||
         sq_exec(tx, "DELETE FROM step WHERE media = (SELECT row FROM media WHERE tenant = ?1 AND id = ?2)",
                 SQ_ARGS(sq_text(tenant), sq_text(id)), err) < 0 ||
+        sq_exec(tx, "DELETE FROM details WHERE media = (SELECT row FROM media WHERE tenant = ?1 AND id = ?2)",
+                SQ_ARGS(sq_text(tenant), sq_text(id)), err) < 0 ||
         sq_exec(tx, "DELETE FROM media WHERE tenant = ?1 AND id = ?2 AND parent IS NOT NULL",
                 SQ_ARGS(sq_text(tenant), sq_text(id)), err) < 0)
         return -1;

@@ -238,8 +238,14 @@ static const char version_8[] = "DROP INDEX media_by_alike;"
                                 ") WITHOUT ROWID;"
                                 "CREATE INDEX alike_by_number ON alike (tenant, model, number);";
 
-static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4,
-                                                    version_5, version_6, version_7, version_8};
+// What copies of an item are known by.
+static const char version_9[] = "CREATE TABLE details ("
+                                " media INTEGER PRIMARY KEY," // media.row
+                                " bytes BLOB NOT NULL"
+                                ");";
+
+static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4, version_5,
+                                                    version_6, version_7, version_8, version_9};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

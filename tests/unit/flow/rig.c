@@ -134,6 +134,7 @@ static void settle_settings(struct rig *rig)
         .retry_max_ms = 20,
         .search_k = 10,
         .search_max_k = 1000,
+        .search_closer = 50,
     };
     rig->extractor = (struct extractor){&fake_ops, &rig->fake};
     f->model_count = ARRAY_LEN(fake_models);

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/js.h"
+#include "media/details/details.h"
 #include "rig.h"
 
 enum { ITEMS = 60 };
@@ -201,6 +203,114 @@ static void refuse(struct world *w, enum error_code code, struct search_query qu
     must_fail(code, search_run(&w->rig->flow, &query, &arena, &result, err));
 }
 
+// --- A closer look
+
+static void details_of(uint64_t seed, struct details *out) // as of a picture, each its own
+{
+    *out = (struct details){.count = 60, .ends = {20, 40, 60}};
+    for (size_t i = 0; i < out->count; i++) {
+        out->of[i] = (struct detail){.x = (float)(i * 37 % 250), .y = (float)(i * 53 % 180), .size = 1.5f, .angle = 1};
+        for (int w = 0; w < DETAIL_WORDS; w++) {
+            seed = seed * 6364136223846793005U + 1442695040888963407U;
+            out->bits[w][i] = hash64(&seed, sizeof seed);
+        }
+    }
+}
+
+struct keep_call {
+    struct rig *rig;
+    const char *id;
+    const void *bytes;
+    size_t len;
+};
+
+static int keep_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    const struct keep_call *c = arg;
+    return c->rig->meta.ops->details_put(tx, "default", c->id, c->bytes, c->len, err);
+}
+
+static void keep(struct rig *rig, const char *id, const void *bytes, size_t len)
+{
+    struct keep_call call = {rig, id, bytes, len};
+    must(rig->meta.ops->write(rig->meta.state, META_RELAXED, keep_tx, &call, err));
+}
+
+static void keep_details(struct rig *rig, const char *id, uint64_t seed)
+{
+    static struct details details;
+    uint8_t bytes[DETAILS_PACKED_MAX];
+    details_of(seed, &details);
+    keep(rig, id, bytes, details_pack(&details, bytes));
+}
+
+// Among the items from 20 degrees on, the one at 45 has the details of what is asked for.
+static void test_what_shares_details_comes_first(void **state)
+{
+    struct world *w = *state;
+    _cleanup_arena_ struct arena arena = {0};
+    _cleanup_json_ json_t *json = json_pack("{s:{s:i}}", "number", "gte", 20);
+    struct filter *far;
+    must(filter_parse(json, &far, err));
+    struct search_query query = {.id = w->ids[0], .k = 4, .filter = far};
+    assert_string_equal(run(w->rig, &arena, query).hits[0].media.id, w->ids[20]);
+    for (int i = 0; i < ITEMS; i++)
+        keep_details(w->rig, w->ids[i], i % 45 ? 100 + (uint64_t)i : 7);
+    struct search_result r = run(w->rig, &arena, query);
+    assert_string_equal(r.hits[0].media.id, w->ids[45]);
+    assert_true(r.hits[0].score > 0.95f); // its vector alone gives 0.71
+    for (int i = 1; i < 4; i++)
+        assert_string_equal(r.hits[i].media.id, w->ids[20 + i - 1]);
+    query.min_score = 0.95f; // is asked of what came out
+    assert_int_equal(run(w->rig, &arena, query).count, 1);
+    query.min_score = 0;
+    const struct search_term terms[] = {{.id = w->ids[1], .weight = 0.001f}}; // a mixture is no picture
+    query.terms = terms;
+    query.term_count = 1;
+    assert_string_equal(run(w->rig, &arena, query).hits[0].media.id, w->ids[20]);
+    query.term_count = 0;
+    w->rig->flow.settings.search_closer = 20; // it is not among so many
+    assert_string_equal(run(w->rig, &arena, query).hits[0].media.id, w->ids[20]);
+    w->rig->flow.settings.search_closer = 0;
+    assert_string_equal(run(w->rig, &arena, query).hits[0].media.id, w->ids[20]);
+    filter_free(far);
+}
+
+static void test_pages_with_a_closer_look_join(void **state)
+{
+    struct world *w = *state;
+    _cleanup_arena_ struct arena arena = {0};
+    bool seen[ITEMS] = {false};
+    for (int i = 0; i < ITEMS; i++)
+        keep_details(w->rig, w->ids[i], i % 7 ? 100 + (uint64_t)i : 7);
+    w->rig->flow.settings.search_closer = 10; // pages go beyond it
+    size_t found = 0;
+    for (size_t offset = 0; offset < ITEMS; offset += 7) {
+        struct search_result r = run(w->rig, &arena, (struct search_query){.id = w->ids[0], .k = 7, .offset = offset});
+        for (size_t i = 0; i < r.count; i++, found++)
+            for (int k = 0; k < ITEMS; k++)
+                if (strcmp(r.hits[i].media.id, w->ids[k]) == 0) {
+                    assert_false(seen[k]);
+                    seen[k] = true;
+                }
+    }
+    assert_int_equal(found, ITEMS - 1);
+}
+
+static void test_details_that_rotted_are_an_error_that_names_the_item(void **state)
+{
+    struct world *w = *state;
+    _cleanup_arena_ struct arena arena = {0};
+    struct search_result r;
+    struct error err = {0};
+    keep_details(w->rig, w->ids[0], 7);
+    keep(w->rig, w->ids[3], "rot", 3);
+    const struct search_query query = {.tenant = "default", .id = w->ids[0], .k = 2, .min_score = -1};
+    assert_int_equal(search_run(&w->rig->flow, &query, &arena, &r, &err), -1);
+    assert_int_equal(err.code, ERR_DATA_CORRUPT);
+    assert_non_null(strstr(err.message, w->ids[3]));
+}
+
 static void test_bad_queries_are_refused(void **state)
 {
     struct world *w = *state;
@@ -249,6 +359,9 @@ int main(void)
         T(test_least_score_and_filter),
         T(test_g9_pages_are_full_though_items_go_away),
         T(test_g7_another_tenants_items_do_not_exist),
+        T(test_what_shares_details_comes_first),
+        T(test_pages_with_a_closer_look_join),
+        T(test_details_that_rotted_are_an_error_that_names_the_item),
         T(test_bad_queries_are_refused),
         T(test_the_deepest_page),
     };
