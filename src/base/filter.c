@@ -72,9 +72,11 @@ static double bits_number(uint64_t bits)
 }
 
 // Cheaper than clock_parse on the strings that are no times, which are nearly all.
-static bool time_parse(const char *text, size_t len, double *ms)
+bool filter_time(const json_t *json, double *ms)
 {
     int64_t parsed;
+    size_t len = json_string_length(json);
+    const char *text = json_string_value(json);
     if (len < 10 || len > 64 || text[0] < '0' || text[0] > '9' || text[4] != '-' || text[7] != '-')
         return false;
     if (clock_parse(text, &parsed) < 0)
@@ -187,7 +189,7 @@ static int bound_value(struct parser *p, struct node *range, const json_t *json,
     uint8_t kind = TERM_NUMBER;
     if (json_is_number(json))
         *out = json_number_value(json);
-    else if (json_is_string(json) && time_parse(json_string_value(json), json_string_length(json), out))
+    else if (filter_time(json, out))
         kind = TERM_TIME;
     else
         return fail(p, "must be a number or a time");
@@ -389,21 +391,16 @@ bool filter_is_empty(const struct filter *f)
 
 // ---- Terms ----
 
-struct maker {
-    struct term *out;
-    size_t max;
+struct walker {
+    terms_fn *each;
+    void *arg;
+    size_t max; // terms
     size_t count;
     size_t path_len;
-    char path[PATH_MAX_LEN];
+    char path[PATH_MAX_LEN + 1];
 };
 
-static void term_add(struct maker *m, uint64_t value, uint8_t kind)
-{
-    if (m->count < m->max)
-        m->out[m->count++] = (struct term){.path = hash64(m->path, m->path_len), .value = value, .kind = kind};
-}
-
-static void add_scalar(struct maker *m, const json_t *json)
+static void add_scalar(struct walker *w, const json_t *json)
 {
     struct value value;
     double ms;
@@ -411,44 +408,46 @@ static void add_scalar(struct maker *m, const json_t *json)
         return;
     if (!value_make(json, &value))
         return;
-    term_add(m, value.bits, value.kind);
-    if (json_is_string(json) && time_parse(json_string_value(json), json_string_length(json), &ms))
-        term_add(m, number_bits(ms), TERM_TIME);
+    w->count++;
+    bool timed = w->count < w->max && filter_time(json, &ms);
+    w->count += timed;
+    w->path[w->path_len] = 0;
+    w->each(w->arg, w->path, json, timed ? &ms : NULL);
 }
 
-static void add_members(struct maker *m, const json_t *object, int depth);
+static void add_members(struct walker *w, const json_t *object, int depth);
 
-static void add_value(struct maker *m, const json_t *json, int depth)
+static void add_value(struct walker *w, const json_t *json, int depth)
 {
-    if (m->count == m->max || depth > FILTER_MAX_DEPTH)
+    if (w->count == w->max || depth > FILTER_MAX_DEPTH)
         return;
     if (json_is_object(json)) {
-        add_members(m, json, depth + 1);
+        add_members(w, json, depth + 1);
     } else if (json_is_array(json)) {
-        for (size_t i = 0; i < json_array_size(json) && m->count < m->max; i++)
-            add_value(m, json_array_get(json, i), depth + 1);
+        for (size_t i = 0; i < json_array_size(json) && w->count < w->max; i++)
+            add_value(w, json_array_get(json, i), depth + 1);
     } else {
-        add_scalar(m, json);
+        add_scalar(w, json);
     }
 }
 
-static void add_members(struct maker *m, const json_t *object, int depth)
+static void add_members(struct walker *w, const json_t *object, int depth)
 {
     const char *name;
     json_t *member;
-    size_t mark = m->path_len;
+    size_t mark = w->path_len;
     json_object_foreach((json_t *)object, name, member)
     {
         size_t len = strlen(name), dot = mark ? 1 : 0;
         if (mark + dot + len > PATH_MAX_LEN)
             continue;
         if (dot)
-            m->path[mark] = '.';
-        memcpy(m->path + mark + dot, name, len);
-        m->path_len = mark + dot + len;
-        add_value(m, member, depth);
+            w->path[mark] = '.';
+        memcpy(w->path + mark + dot, name, len);
+        w->path_len = mark + dot + len;
+        add_value(w, member, depth);
     }
-    m->path_len = mark;
+    w->path_len = mark;
 }
 
 static int term_compare(const void *a, const void *b)
@@ -461,13 +460,35 @@ static int term_compare(const void *a, const void *b)
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
+void terms_walk(const json_t *payload, size_t max, terms_fn *each, void *arg)
+{
+    struct walker w = {.each = each, .arg = arg, .max = max};
+    if (json_is_object(payload) && max > 0)
+        add_members(&w, payload, 1);
+}
+
+struct maker {
+    struct term *out;
+    size_t count;
+};
+
+static void make_terms(void *arg, const char *path, const json_t *json, const double *time_ms)
+{
+    struct maker *m = arg;
+    struct value value = {0};
+    uint64_t hash = hash64(path, strlen(path));
+    value_make(json, &value); // it can be: it was tried before this was called
+    m->out[m->count++] = (struct term){.path = hash, .value = value.bits, .kind = value.kind};
+    if (time_ms)
+        m->out[m->count++] = (struct term){.path = hash, .value = number_bits(*time_ms), .kind = TERM_TIME};
+}
+
 size_t terms_make(const json_t *payload, struct term *out, size_t max)
 {
-    if (!json_is_object(payload) || max == 0)
-        return 0;
-    struct maker m = {.out = out, .max = max};
-    add_members(&m, payload, 1);
-    qsort(out, m.count, sizeof *out, term_compare);
+    struct maker m = {.out = out};
+    terms_walk(payload, max, make_terms, &m);
+    if (m.count)
+        qsort(out, m.count, sizeof *out, term_compare);
     return m.count;
 }
 

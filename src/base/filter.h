@@ -46,6 +46,14 @@ enum { TERM_STRING, TERM_NUMBER, TERM_BOOL, TERM_TIME }; // a time's value: mill
 // limit are left out (they cannot be filtered on), as are nulls, and strings above 1 KiB.
 size_t terms_make(const json_t *payload, struct term *out, size_t max);
 
+// The same, value by value, in the order of the object: the dotted path of a string, number or boolean that terms are
+// made of, and its milliseconds where it reads as a time (else NULL). `max`: terms.
+typedef void terms_fn(void *arg, const char *path, const json_t *value, const double *time_ms);
+void terms_walk(const json_t *payload, size_t max, terms_fn *each, void *arg);
+
+// Whether a bound or a value is a string that reads as an RFC 3339 time: then its milliseconds.
+bool filter_time(const json_t *json, double *ms);
+
 bool filter_match(const struct filter *f, const struct term *terms, size_t count);
 
 #endif

@@ -8,9 +8,12 @@
 //
 // Ids are at most 63 bytes. Upserting an id again replaces its vector and payload: redelivery is harmless (G3).
 //
-// Threads: any. Searches run beside each other and beside writers, and see each write whole or not at all.
-// What upsert and delete did is visible to searches that start after they returned, and durable once a `flush`
-// that started after them has returned (G4: offsets are committed after that).
+// Threads: any. Searches run beside each other and beside writers, and see each write whole or not at all (on a server
+// perhaps each of its points). What upsert and delete did is visible to searches that start after they returned, and
+// durable once a `flush` that started after them has returned (G4: offsets are committed after that).
+//
+// A back end on a server that is away fails with ERR_UNAVAILABLE, an outage. What the call was to do may have been
+// done, or a part of it; doing it again is harmless.
 #ifndef DEEPLENS_PORTS_INDEX_H
 #define DEEPLENS_PORTS_INDEX_H
 
@@ -72,6 +75,9 @@ struct index_ops {
     int (*count)(void *state, const char *collection, size_t *out, struct error *err); // 0 when missing
 
     int (*flush)(void *state, const char *collection, struct error *err); // NULL: all collections
+
+    // 0, or why vectors cannot be written and searched at the moment. Asks whom it depends on, once a second at most.
+    int (*health)(void *state, struct error *err);
 };
 
 struct index { // an opened back end
