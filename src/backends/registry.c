@@ -9,7 +9,6 @@
 #include "backends/blob/blob_folder.h"
 #include "backends/blob/blob_fs.h"
 #include "backends/blob/blob_s3.h"
-#include "backends/blob/s3_owner.h"
 #include "backends/eventlog/eventlog_embedded.h"
 #include "backends/eventlog/eventlog_kafka.h"
 #include "backends/extractor/extractor_builtin.h"
@@ -19,8 +18,10 @@
 #include "backends/extractor/worker_main.h"
 #include "backends/fault.h"
 #include "backends/index/index_flat.h"
+#include "backends/index/index_qdrant.h"
 #include "backends/meta/meta_postgres.h"
 #include "backends/meta/meta_sqlite.h"
+#include "backends/owner.h"
 #include "backends/trace.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -29,7 +30,7 @@
 static const struct meta_ops *const metas[] = {&meta_sqlite, &meta_postgres, NULL};
 static const struct blob_ops *const blobs[] = {&blob_fs, &blob_s3, NULL};
 static const struct elog_ops *const eventlogs[] = {&elog_embedded, &elog_kafka, NULL};
-static const struct index_ops *const indexes[] = {&index_flat, NULL};
+static const struct index_ops *const indexes[] = {&index_flat, &index_qdrant, NULL};
 
 // Finds a table by name; the options' choices name no other.
 #define CHOOSE(tables, wanted, out, err)                                                                               \
@@ -171,15 +172,29 @@ static const char *or_variable(const char *configured, const char *const *names)
 }
 #define OR_VARIABLE(configured, ...) or_variable(configured, (const char *const[]){__VA_ARGS__, NULL})
 
-// Lines "name=value", without those that say nothing.
+struct setting {
+    const char *name, *value;
+};
+
+// Lines "name=value", without those that say nothing; `of` is what the options' names begin with.
+static int write_settings(const char *of, const struct setting *settings, size_t count, struct buf *out,
+                          struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strchr(settings[i].value, '\n'))
+            return error_set(err, ERR_CONFIG, "%s.%s takes one line", of, settings[i].name);
+        if (*settings[i].value)
+            buf_printf(out, "%s=%s\n", settings[i].name, settings[i].value);
+    }
+    return 0;
+}
+
 static int blob_location_s3(const struct conf *c, const char *dir, struct buf *out, struct error *err)
 {
-    char owner[S3_OWNER_NAME];
-    if (strcmp(c->s3_owner, "auto") == 0 && s3_owner_name(dir, owner, err) < 0)
+    char owner[OWNER_NAME] = "";
+    if (strcmp(c->s3_owner, "auto") == 0 && owner_name(dir, "blob-owner", owner, err) < 0)
         return -1;
-    const struct {
-        const char *name, *value;
-    } texts[] = {
+    const struct setting texts[] = {
         {"endpoint", OR_VARIABLE(c->s3_endpoint, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")},
         {"bucket", c->s3_bucket},
         {"prefix", c->s3_prefix},
@@ -191,12 +206,8 @@ static int blob_location_s3(const struct conf *c, const char *dir, struct buf *o
         {"ca_file", OR_VARIABLE(c->s3_ca_file, "AWS_CA_BUNDLE")},
         {"owner", strcmp(c->s3_owner, "auto") == 0 ? owner : c->s3_owner},
     };
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        if (strchr(texts[i].value, '\n'))
-            return error_set(err, ERR_CONFIG, "s3.%s takes one line", texts[i].name);
-        if (*texts[i].value)
-            buf_printf(out, "%s=%s\n", texts[i].name, texts[i].value);
-    }
+    if (write_settings("s3", texts, ARRAY_LEN(texts), out, err) < 0)
+        return -1;
     if (buf_printf(out, "attempts=%lld\ntimeout_ms=%lld\nmemory=%lld\n", (long long)c->s3_attempts,
                    (long long)c->s3_timeout, (long long)c->s3_memory) < 0)
         return error_set(err, ERR_NO_MEMORY, "Out of memory");
@@ -219,7 +230,40 @@ static int open_blobs(const struct conf *conf, const char *dir, struct blob *out
     return rc;
 }
 
-// One process at a time writes there: vectors are in a folder of its own.
+static int index_location_qdrant(const struct conf *c, const char *dir, struct buf *out, struct error *err)
+{
+    char owner[OWNER_NAME] = "";
+    if (strcmp(c->qdrant_owner, "auto") == 0 && owner_name(dir, "index-owner", owner, err) < 0)
+        return -1;
+    const struct setting texts[] = {
+        {"url", OR_VARIABLE(c->qdrant_url, "QDRANT_URL")},
+        {"api_key", OR_VARIABLE(c->qdrant_api_key, "QDRANT_API_KEY")},
+        {"ca_file", c->qdrant_ca_file},
+        {"owner", strcmp(c->qdrant_owner, "auto") == 0 ? owner : c->qdrant_owner},
+    };
+    if (write_settings("qdrant", texts, ARRAY_LEN(texts), out, err) < 0)
+        return -1;
+    buf_printf(out, "timeout_ms=%lld\n", (long long)c->qdrant_timeout);
+    return 0;
+}
+
+static int open_indexes(const struct conf *conf, const char *dir, struct index *out, struct error *err)
+{
+    _cleanup_buf_ struct buf location = BUF_INIT(65536);
+    if (CHOOSE(indexes, conf->index_backend, out->ops, err) < 0)
+        return -1;
+    if (out->ops != &index_qdrant)
+        buf_printf(&location, "%s/index", dir);
+    else if (index_location_qdrant(conf, dir, &location, err) < 0)
+        return -1;
+    int rc = location.failed ? error_set(err, ERR_NO_MEMORY, "Out of memory")
+                             : out->ops->open(location.data, &out->state, err);
+    if (location.data)
+        explicit_bzero(location.data, location.cap);
+    return rc;
+}
+
+// One process at a time writes there: it serves a data directory of its own.
 static int meta_location_postgres(const struct conf *c, struct buf *out, struct error *err)
 {
     if (strchr(c->meta_url, '\n') || strchr(c->meta_schema, '\n'))
@@ -262,16 +306,14 @@ static int open_log(const struct conf *conf, const char *db, struct ports *p, st
 
 static int open_all(const struct conf *conf, const char *dir, struct ports *p, struct error *err)
 {
-    _cleanup_free_ char *db = inside(dir, "deeplens.db"), *vectors = inside(dir, "index"),
-                        *compiled = inside(dir, "models-cache");
+    _cleanup_free_ char *db = inside(dir, "deeplens.db"), *compiled = inside(dir, "models-cache");
     if (open_metas(conf, db, &p->meta, err) < 0)
         return -1;
     if (open_blobs(conf, dir, &p->blob, err) < 0)
         return -1;
     if (open_log(conf, db, p, err) < 0)
         return -1;
-    if (CHOOSE(indexes, conf->index_backend, p->index.ops, err) < 0 ||
-        p->index.ops->open(vectors, &p->index.state, err) < 0)
+    if (open_indexes(conf, dir, &p->index, err) < 0)
         return -1;
     if (open_mounts(conf, p, err) < 0)
         return -1;

@@ -159,6 +159,7 @@ static void settle_flow(struct app *app)
         .search_k = (size_t)c->search_k,
         .search_max_k = (size_t)c->search_max_k,
         .search_closer = (size_t)c->search_closer,
+        .search_approximate = strcmp(c->search_accuracy, "approximate") == 0,
         .log_retention_bytes = c->log_retention_bytes,
         .outbox_max = (uint64_t)c->outbox_max,
         .lag_limit = c->lag_alert,

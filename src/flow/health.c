@@ -35,6 +35,13 @@ static void look_at_disk(struct flow *f, struct health *h)
     note(h, "disk", rc, &why);
 }
 
+static void look_at_vectors(struct flow *f, struct health *h)
+{
+    struct error why = {0};
+    int rc = f->index.ops->health(f->index.state, &why);
+    note(h, "vectors", rc, &why);
+}
+
 static void look_at_steps(struct runner *runner, struct health *h)
 {
     struct runner_step_health health[STEP_COUNT];
@@ -55,6 +62,7 @@ bool health_look(struct flow *f, struct runner *runner, health_fn *fn, void *arg
     struct error why = {0};
     look_at_records(f, &h);
     look_at_disk(f, &h);
+    look_at_vectors(f, &h);
     if (f->relay) {
         int rc = relay_health(f->relay, NULL, &why);
         note(&h, "outbox", rc, &why);

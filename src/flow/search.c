@@ -19,6 +19,8 @@
 #include "flow/words.h"
 #include "media/image.h"
 
+#define APPROXIMATE 0.9F // of a query's accuracy (ports/index.h)
+
 struct search {
     struct flow *flow;
     const struct search_query *query;
@@ -248,7 +250,7 @@ static int find_nearest(struct search *s, size_t k, struct index_hit **out, size
                                       .k = k > closer ? k : closer,
                                       .min_score = s->closer ? -1 : s->query->min_score,
                                       .filter = s->query->filter,
-                                      .accuracy = 1};
+                                      .accuracy = f->settings.search_approximate ? APPROXIMATE : 1};
     struct index_hit *found;
     size_t n;
     if (f->index.ops->search(f->index.state, s->collection, &query, s->arena, &found, &n, err) < 0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The owner's name: a random one in DIR/blob-owner. It is durable before the bucket hears of it, else a power cut could
-// leave a bucket that belongs to nobody.
-#include "backends/blob/s3_owner.h"
+// The owner's name: a random one in a file of the data directory. It is durable before anybody else hears of it, else a
+// power cut could leave a bucket that belongs to nobody.
+#include "backends/owner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +11,10 @@
 #include "base/cleanup.h"
 #include "base/id.h"
 
-static int read_name(const char *path, char out[S3_OWNER_NAME])
+static int read_name(const char *path, char out[OWNER_NAME])
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, out, S3_OWNER_NAME - 1);
+    ssize_t got = fd < 0 ? -1 : read(fd, out, OWNER_NAME - 1);
     if (got < 0)
         return -1;
     out[got] = 0;
@@ -34,11 +34,11 @@ static int write_name(const char *dir, const char *path, const char *name)
     return fsync(folder);
 }
 
-int s3_owner_name(const char *dir, char out[S3_OWNER_NAME], struct error *err)
+int owner_name(const char *dir, const char *file, char out[OWNER_NAME], struct error *err)
 {
     _cleanup_free_ char *path = NULL;
-    char name[S3_OWNER_NAME] = "", id[ID_MAX];
-    if (asprintf(&path, "%s/blob-owner", dir) < 0)
+    char name[OWNER_NAME] = "", id[ID_MAX];
+    if (asprintf(&path, "%s/%s", dir, file) < 0)
         return error_set(err, ERR_NO_MEMORY, "Out of memory");
     if (read_name(path, name) < 0 && errno != ENOENT)
         return error_errno(err, ERR_IO, errno, "%s cannot be read", path);
