@@ -12,7 +12,7 @@
 //   status.c    processing.completed / .failed → the item's status
 //   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
-//   sweep.c     files that a kill left without an item are removed
+//   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   closer.h    the nearest looked at closer, for altered copies
 //   models.c    which model is taken when none is named
@@ -300,8 +300,8 @@ int search_run(struct flow *f, const struct search_query *query, struct arena *a
 // --- The sweep (sweep.c)
 
 struct sweep;
-// Looks for files without an item now, and every `interval_ms`, on a thread of its own. Files that are written after
-// this call are never touched. Call it before the first upload can come.
+// Looks for files and vectors without an item now, and every `interval_ms`, on a thread of its own. Files that are
+// written after this call are never touched. Call it before the first upload can come.
 int sweep_start(struct flow *f, int64_t interval_ms, struct sweep **out, struct error *err);
 void sweep_stop(struct sweep *sweep); // at once; takes NULL
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sweep: files without an item are removed.
+// The sweep: files and vectors without an item are removed.
 //
 // A kill between the moment when a file is durable and the moment when its row is leaves a file that no reader can
 // reach (see upload.c). One thread looks for such files at the start and then every interval: it walks the listing of
@@ -10,6 +10,10 @@
 // file's row is written by the process that wrote the file (who owns the data directory owns it alone). File systems
 // round times down, hence MARGIN_MS. Clocks are set back now and then: the time of the start is then reckoned back from
 // now, so that it is never too late. What has a row stays, whatever state that is in; deleting is maintain.c's.
+//
+// A vector comes after its item's row and goes before it, but where an index on a server was given up on (it was
+// silent, say) it may do later what it was asked, when the item is gone. So the ids in every collection are looked up
+// as well. Here no age matters: what has no row now never gets one.
 //
 // Killed at any point, the next one begins anew. Throttled: after each page the thread rests REST times as long as
 // the page took.
@@ -25,9 +29,11 @@
 
 enum { PAGE = 64, MARGIN_MS = 2000, REST = 4, REST_MAX_US = 1000000, STOPPED = 1 };
 
-struct found { // a file that was written before the start; texts in the page's arena
-    const char *key, *tenant, *id;
-    int64_t modified_ms;
+struct found { // a file that was written before the start, or a vector; texts live as long as the page
+    const char *tenant, *id;
+    const char *key;        // of the file
+    const char *collection; // of the vector; NULL: it is a file
+    int64_t modified_ms;    // of the file
     bool orphan;
 };
 
@@ -39,7 +45,8 @@ struct sweep {
     struct found page[PAGE];
     size_t count;
     int64_t page_began_us;
-    uint64_t removed; // in this walk
+    uint64_t removed, removed_vectors; // in this walk
+    const char *tenant, *collection;   // where the walk over the vectors is
     struct error *err;
 
     pthread_t thread;
@@ -122,20 +129,28 @@ static int find_orphans(struct meta_tx *tx, void *arg, struct error *err)
     return 0;
 }
 
+static int remove_orphan(struct sweep *s, const struct found *orphan)
+{
+    struct flow *f = s->flow;
+    if (!orphan->collection && !is_old(s, orphan->modified_ms))
+        return 0;
+    int rc = orphan->collection ? f->index.ops->remove(f->index.state, orphan->collection, &orphan->id, 1, NULL, s->err)
+                                : f->blob.ops->remove(f->blob.state, orphan->key, s->err);
+    if (rc < 0)
+        return -1;
+    metric_add(M_ORPHANS_REMOVED, NULL, 1);
+    *(orphan->collection ? &s->removed_vectors : &s->removed) += 1;
+    return 0;
+}
+
 static int end_page(struct sweep *s)
 {
     struct flow *f = s->flow;
     if (s->count && f->meta.ops->read(f->meta.state, find_orphans, s, s->err) < 0)
         return -1;
-    for (size_t i = 0; i < s->count; i++) {
-        const struct found *file = &s->page[i];
-        if (!file->orphan || !is_old(s, file->modified_ms))
-            continue;
-        if (f->blob.ops->remove(f->blob.state, file->key, s->err) < 0)
+    for (size_t i = 0; i < s->count; i++)
+        if (s->page[i].orphan && remove_orphan(s, &s->page[i]) < 0)
             return -1;
-        metric_add(M_ORPHANS_REMOVED, NULL, 1);
-        s->removed++;
-    }
     s->count = 0;
     arena_free(&s->arena);
     int64_t took = clock_mono_us() - s->page_began_us;
@@ -151,20 +166,72 @@ static int look_at(void *arg, const char *key, const struct blob_info *info)
     if (!is_old(s, info->modified_ms) || !parse_key(&s->arena, key, file))
         return 0;
     file->modified_ms = info->modified_ms;
+    file->collection = NULL;
     return ++s->count == PAGE ? end_page(s) : 0;
 }
 
-// One walk over all files: 0, -1, or STOPPED.
+static int look_at_vector(void *arg, const char *id)
+{
+    struct sweep *s = arg;
+    s->page[s->count] =
+        (struct found){.tenant = s->tenant, .id = arena_strdup(&s->arena, id), .collection = s->collection};
+    return ++s->count == PAGE ? end_page(s) : 0;
+}
+
+static int walk_collection(struct sweep *s)
+{
+    const struct index *index = &s->flow->index;
+    uint64_t before = s->removed_vectors;
+    int rc = index->ops->list_ids(index->state, s->collection, look_at_vector, s, s->err);
+    if (rc == 0)
+        rc = end_page(s);
+    if (rc == 0 && s->removed_vectors > before)
+        rc = index->ops->flush(index->state, s->collection, s->err);
+    return rc;
+}
+
+struct tenants_call {
+    struct flow *flow;
+    struct arena arena;
+    struct meta_tenant *tenants;
+    size_t count;
+};
+
+static int read_tenants(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct tenants_call *call = arg;
+    return call->flow->meta.ops->tenant_list(tx, &call->arena, &call->tenants, &call->count, err);
+}
+
+static int walk_vectors(struct sweep *s)
+{
+    struct flow *f = s->flow;
+    struct tenants_call call = {.flow = f};
+    int rc = f->meta.ops->read(f->meta.state, read_tenants, &call, s->err);
+    for (size_t t = 0; rc == 0 && t < call.count; t++) {
+        for (size_t m = 0; rc == 0 && m < f->model_count; m++) {
+            s->tenant = call.tenants[t].name;
+            s->collection = flow_collection(&call.arena, call.tenants[t].slug, f->models[m].model->name);
+            rc = walk_collection(s);
+        }
+    }
+    arena_free(&call.arena);
+    return rc;
+}
+
+// One walk over all files and vectors: 0, -1, or STOPPED.
 static int walk(struct sweep *s, struct error *err)
 {
     struct flow *f = s->flow;
     s->err = err;
     s->count = 0;
-    s->removed = 0;
+    s->removed = s->removed_vectors = 0;
     s->page_began_us = clock_mono_us();
     int rc = f->blob.ops->list(f->blob.state, "tenant-", look_at, s, err);
     if (rc == 0)
         rc = end_page(s);
+    if (rc == 0)
+        rc = walk_vectors(s);
     arena_free(&s->arena);
     return rc;
 }
@@ -176,10 +243,15 @@ static void *sweep_main(void *arg)
         struct error err = {0};
         int rc = walk(s, &err);
         if (rc < 0)
-            log_warn("sweep", "Files without an item could not be looked for; tried again later: %s", err.message);
+            log_warn("sweep", "Files and vectors without an item could not be looked for; tried again later: %s",
+                     err.message);
         if (s->removed)
             log_info("sweep", "%llu files without an item were removed: uploads that a kill had cut off",
                      (unsigned long long)s->removed);
+        if (s->removed_vectors)
+            log_info("sweep",
+                     "%llu vectors without an item were removed: the index had got them when they were given up",
+                     (unsigned long long)s->removed_vectors);
         if (rc == 0)
             metric_add(M_SWEEPS, NULL, 1);
         if (rc == STOPPED)

@@ -74,6 +74,11 @@ struct index_ops {
                size_t *dimension, struct error *err);
     int (*count)(void *state, const char *collection, size_t *out, struct error *err); // 0 when missing
 
+    // Every id once, in no order, until `each` returns other than 0, which is returned then. It may take long and
+    // remove what it is shown; what is written or removed meanwhile may be shown or not. A missing collection has none.
+    int (*list_ids)(void *state, const char *collection, int (*each)(void *arg, const char *id), void *arg,
+                    struct error *err);
+
     int (*flush)(void *state, const char *collection, struct error *err); // NULL: all collections
 
     // 0, or why vectors cannot be written and searched at the moment. Asks whom it depends on, once a second at most.

@@ -617,6 +617,59 @@ static void test_random_writes(void **state)
     }
 }
 
+struct listing {
+    struct fixture *f;
+    size_t shown, stop_at;
+    bool seen[5000];
+};
+
+// Takes away every third that it is shown.
+static int list_one(void *arg, const char *id)
+{
+    struct listing *l = arg;
+    size_t which = strtoul(id + 1, NULL, 10);
+    assert_true(which < ARRAY_LEN(l->seen) && !l->seen[which]);
+    l->seen[which] = true;
+    if (which % 3 == 0)
+        assert_int_equal(drop_ids(l->f, RED, &id, 1), 1);
+    return ++l->shown == l->stop_at ? 7 : 0;
+}
+
+static void test_list_ids(void **state)
+{
+    enum { COUNT = 2500 };
+    struct fixture *f = *state;
+    static float v[COUNT][4];
+    static char ids[COUNT][16];
+    static struct index_point points[COUNT];
+    static struct listing l;
+    l = (struct listing){.f = f};
+    assert_int_equal(f->ops->list_ids(f->index, RED, list_one, &l, NULL), 0); // there is no such collection
+    ensure(f, RED, 4);
+    assert_int_equal(f->ops->list_ids(f->index, RED, list_one, &l, NULL), 0);
+    assert_int_equal(l.shown, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(ids[i], sizeof ids[i], "v%05zu", i);
+        axis(v[i], 4, i % 4);
+        points[i] = (struct index_point){.id = ids[i], .vector = v[i]};
+    }
+    assert_int_equal(f->ops->upsert(f->index, RED, points, COUNT, NULL), 0);
+    assert_int_equal(f->ops->upsert(f->index, RED, points, 10, NULL), 0); // once each all the same
+    l.stop_at = 5;
+    assert_int_equal(f->ops->list_ids(f->index, RED, list_one, &l, NULL), 7);
+    assert_int_equal(l.shown, 5);
+    size_t there = count_of(f, RED);
+    l = (struct listing){.f = f};
+    assert_int_equal(f->ops->list_ids(f->index, RED, list_one, &l, NULL), 0);
+    assert_int_equal(l.shown, there);
+    for (int pass = 0; pass < 2; pass++) {
+        l = (struct listing){.f = f};
+        assert_int_equal(f->ops->list_ids(f->index, RED, list_one, &l, NULL), 0);
+        assert_int_equal(l.shown, COUNT - (COUNT + 2) / 3);
+        reopen(f);
+    }
+}
+
 // ---- Searching ----
 
 struct set {
@@ -1398,6 +1451,7 @@ int main(void)
         CASE(g3_upsert_twice_is_once),
         CASE(test_remove),
         CASE(test_random_writes),
+        CASE(test_list_ids),
         CASE(test_search_is_exact),
         CASE(test_search_many),
         CASE(test_high_scores_are_found_with_less_accuracy),

@@ -124,6 +124,20 @@ class Works(OnQdrant):
         self.assertGreater(sum(map(len, answers[0])), 100)
         self.assertEqual(*answers)
 
+    def test_g9_vectors_without_an_item_are_swept(self):
+        server = self.serve()
+        ids = self.fill(server, range(2))
+        server.settle()
+        dimension = self.qdrant.request("GET", "/collections/" + COLLECTION)[1]["config"]["params"]["vectors"]["size"]
+        uuids = [f"0193647a-0000-7000-8000-00000000000{number}" for number in range(3)]
+        points = [{"id": uuid, "vector": [1.0] * dimension, "payload": {"id": "img_" + uuid}} for uuid in uuids]
+        self.assertEqual(self.qdrant.request("PUT", f"/collections/{COLLECTION}/points?wait=true", {"points": points})[0], 200)
+        self.assertEqual(len(self.qdrant.points(COLLECTION)), 5)
+        server.stop()
+        server.start()
+        wait_until(lambda: set(self.qdrant.points(COLLECTION)) == set(ids.values()), "a sweep")
+        wait_until(lambda: server.metric("deeplens_orphans_removed_total") == 3, "they are counted")
+
     def test_it_is_all_there_after_kills_of_either(self):
         server = self.serve()
         ids = self.fill(server, range(10))

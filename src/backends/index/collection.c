@@ -88,6 +88,21 @@ size_t collection_count(struct collection *c)
     return live;
 }
 
+// No lock is held while `each` is called.
+int collection_list_ids(struct collection *c, int (*each)(void *arg, const char *id), void *arg)
+{
+    int rc = 0;
+    struct view view = collection_view(c);
+    size_t mask = ((size_t)1 << view.rows->chunk_shift) - 1;
+    for (size_t row = 0; rc == 0 && row < view.count; row++) {
+        const struct item *item = view.chunks[row >> view.rows->chunk_shift]->items[row & mask];
+        if (atomic_load_explicit(&item->died, memory_order_relaxed) > view.version)
+            rc = each(arg, item_id(item));
+    }
+    collection_release(c, &view);
+    return rc;
+}
+
 // ---- Rewriting ----
 
 static int sync_dir(const struct collection *c, struct error *err)

@@ -56,6 +56,7 @@ int collection_search(struct collection *c, const struct index_query *query, str
 int collection_get(struct collection *c, const char *id, struct arena *arena, float **vector, size_t *dimension,
                    struct error *err);
 size_t collection_count(struct collection *c);
+int collection_list_ids(struct collection *c, int (*each)(void *arg, const char *id), void *arg);
 
 // A view stays as it is until it is released, whatever is written meanwhile.
 struct view collection_view(struct collection *c);

@@ -320,6 +320,13 @@ static int flat_count(void *state, const char *collection, size_t *out, struct e
     return 0;
 }
 
+static int flat_list_ids(void *state, const char *collection, int (*each)(void *arg, const char *id), void *arg,
+                         struct error *err)
+{
+    _cleanup_collection_ struct collection *c = find(state, collection);
+    return c ? collection_list_ids(c, each, arg) : 0;
+}
+
 static int flush_all(struct flat *flat, struct error *err)
 {
     _cleanup_free_ struct collection **list = all(flat);
@@ -359,6 +366,7 @@ const struct index_ops index_flat = {
     .search = flat_search,
     .get = flat_get,
     .count = flat_count,
+    .list_ids = flat_list_ids,
     .flush = flat_flush,
     .health = flat_health,
 };

@@ -67,6 +67,7 @@ const struct index_ops index_qdrant = {
     .search = qdrant_search,
     .get = qdrant_get,
     .count = qdrant_count,
+    .list_ids = qdrant_list_ids,
     .flush = qdrant_flush,
     .health = qdrant_health,
 };

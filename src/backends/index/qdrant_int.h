@@ -121,6 +121,8 @@ int qdrant_remove(void *state, const char *collection, const char *const *ids, s
                   struct error *err);
 int qdrant_get(void *state, const char *collection, const char *id, struct arena *arena, float **vector,
                size_t *dimension, struct error *err);
+int qdrant_list_ids(void *state, const char *collection, int (*each)(void *arg, const char *id), void *arg,
+                    struct error *err);
 int qdrant_search(void *state, const char *collection, const struct index_query *query, struct arena *arena,
                   struct index_hit **hits, size_t *count, struct error *err);
 

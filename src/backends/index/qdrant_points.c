@@ -6,7 +6,7 @@
 #include "backends/index/collection.h"
 #include "backends/index/qdrant_int.h"
 
-enum { PATH_MAX_LEN = COLLECTION_NAME_MAX + 64, IDS_WANTED = 1000 };
+enum { PATH_MAX_LEN = COLLECTION_NAME_MAX + 64, IDS_WANTED = 1000, PAGE = 1000 };
 
 bool qdrant_id_ok(const char *id)
 {
@@ -233,5 +233,60 @@ int qdrant_get(void *state, const char *collection, const char *id, struct arena
         return error_set(err, ERR_NOT_FOUND, "There is no vector of %s in %s", id, collection);
     *vector = found;
     *dimension = known;
+    return 0;
+}
+
+// ---- Listing
+
+// What begins a page: the id that Qdrant said comes next; NULL for the first.
+static int ask_page(struct qdrant *q, const char *collection, const json_t *next, struct qdrant_answer *answer,
+                    struct error *err)
+{
+    _cleanup_buf_ struct buf body = BUF_INIT(4096);
+    *answer = (struct qdrant_answer){0};
+    buf_printf(&body, "{\"limit\":%d,\"with_vector\":false,\"with_payload\":[\"id\"]", PAGE);
+    if (next) {
+        buf_puts(&body, ",\"offset\":");
+        if (js_write(next, &body) < 0)
+            return error_set(err, ERR_NO_MEMORY, "There is no memory for a request to Qdrant");
+    }
+    buf_puts(&body, "}");
+    return post(q, "POST", collection, "/scroll", &body, answer, err);
+}
+
+// Points without an id of ours are somebody else's.
+static int show_page(const json_t *points, int (*each)(void *arg, const char *id), void *arg)
+{
+    size_t i;
+    json_t *point;
+    json_array_foreach((json_t *)points, i, point)
+    {
+        const char *id = js_str(js_obj(point, "payload"), "id", NULL);
+        int rc = id ? each(arg, id) : 0;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int qdrant_list_ids(void *state, const char *collection, int (*each)(void *arg, const char *id), void *arg,
+                    struct error *err)
+{
+    struct qdrant *q = state;
+    _cleanup_json_ json_t *next = NULL;
+    if (!collection_name_ok(collection))
+        return 0;
+    if (qdrant_claim(q, err) < 0)
+        return -1;
+    do {
+        _cleanup_answer_ struct qdrant_answer answer;
+        if (ask_page(q, collection, next, &answer, err) < 0)
+            return -1;
+        int rc = show_page(js_arr(answer.result, "points"), each, arg);
+        if (rc)
+            return rc;
+        json_decref(next);
+        next = json_incref(json_object_get(answer.result, "next_page_offset"));
+    } while (next && !json_is_null(next));
     return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sweep: files without an item go, all others stay.
+// The sweep: files and vectors without an item go, all others stay.
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +95,49 @@ static void test_leaves_items_alone(void **state)
     rig_free(rig);
 }
 
+static const char COLLECTION[] = "tenant_default_fake_vectors";
+
+static size_t vectors(struct rig *rig)
+{
+    size_t count;
+    must(rig->flow.index.ops->count(rig->flow.index.state, COLLECTION, &count, err));
+    return count;
+}
+
+static void put_vector(struct rig *rig, const char *id)
+{
+    const struct index *index = &rig->flow.index;
+    size_t dimension = rig->flow.models[0].model->dimension;
+    float *vector = calloc(dimension, sizeof *vector);
+    vector[0] = 1;
+    const struct index_point point = {.id = id, .vector = vector};
+    must(index->ops->ensure(index->state, COLLECTION, dimension, err));
+    must(index->ops->upsert(index->state, COLLECTION, &point, 1, err));
+    free(vector);
+}
+
+static void test_g9_removes_vectors_that_have_no_item(void **state)
+{
+    struct rig *rig = rig_new(NULL);
+    char id[ID_MAX], orphan[ID_MAX];
+    rig_upload(rig, 1, NULL, id);
+    rig_start(rig);
+    rig_wait_idle(rig);
+    rig_stop(rig);
+    assert_int_equal(vectors(rig), 1);
+    for (int i = 0; i < MANY; i++) {
+        id_new(i % 2 ? "img" : "frm", orphan);
+        put_vector(rig, orphan);
+    }
+    int64_t before = metric_get(M_ORPHANS_REMOVED, NULL);
+    sweep(rig);
+    assert_int_equal(vectors(rig), 1);
+    assert_int_equal(metric_get(M_ORPHANS_REMOVED, NULL) - before, MANY);
+    sweep(rig);
+    assert_int_equal(vectors(rig), 1);
+    rig_free(rig);
+}
+
 static void test_g7_an_item_of_another_tenant_does_not_count(void **state)
 {
     _cleanup_arena_ struct arena arena = {0};
@@ -187,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removes_what_has_no_item),
         cmocka_unit_test(test_leaves_items_alone),
+        cmocka_unit_test(test_g9_removes_vectors_that_have_no_item),
         cmocka_unit_test(test_g7_an_item_of_another_tenant_does_not_count),
         cmocka_unit_test(test_leaves_what_is_young),
         cmocka_unit_test(test_leaves_what_it_does_not_know),
