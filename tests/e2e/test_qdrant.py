@@ -17,6 +17,7 @@ import harness
 from harness import Case, Server, png, wait_until
 import peer
 import test_guarantees
+import test_rebuild
 from minio import Tearing
 from qdrant import Qdrant, fetch
 
@@ -25,11 +26,11 @@ KEY = "of-the-tests-0123456789"
 
 
 class OnQdrant(Case):
-    key = ""
+    key, tls = "", False
 
     def setUp(self):
         super().setUp()
-        self.qdrant = Qdrant(key=self.key)
+        self.qdrant = Qdrant(key=self.key, tls=self.tls)
         self.addCleanup(self.qdrant.remove)
         self.qdrant.start()
 
@@ -279,11 +280,29 @@ class Walls(OnQdrant):
         self.assertIn("qdrant.url must be", self.refused("--qdrant-url", ""))
 
 
-class Everywhere(OnQdrant):
+class Encrypted(OnQdrant):
+    key, tls = KEY, True
+
+    def test_only_who_is_vouched_for_gets_the_key(self):
+        stranger = Server(os.path.join(self.scratch, "stranger"), *self.qdrant.flags("--qdrant-api-key", KEY))
+        self.addCleanup(stranger.stop)
+        stranger.start()  # that nobody vouches for it may pass
+        self.outage(stranger, "certificate")
+        server = self.serve("--qdrant-api-key", KEY, "--qdrant-ca-file", str(self.qdrant.certificate))
+        ids = self.fill(server, range(2))
+        server.settle()
+        self.well(server)
+        self.check_found(server, ids)
+
+
+class Everywhere(Case):
     """What every server of a test is told: the tests of others, with their vectors on Qdrant."""
 
     def setUp(self):
         super().setUp()
+        self.qdrant = Qdrant()
+        self.addCleanup(self.qdrant.remove)
+        self.qdrant.start()
         told = unittest.mock.patch.dict(os.environ, DEEPLENS_INDEX_BACKEND="qdrant", DEEPLENS_QDRANT_OWNER="tests",
                                         DEEPLENS_QDRANT_URL=self.qdrant.address)
         told.start()
@@ -297,6 +316,10 @@ class Kills(Everywhere, test_guarantees.Kills):
 class Guarantees(Everywhere, test_guarantees.Guarantees):
     def collections(self) -> int:
         return len([c for c in self.qdrant.collections() if not c.startswith("deeplens_owner_")])
+
+
+class Rebuilds(Everywhere, test_rebuild.Rebuild):
+    """Another model in the place of one (`models use`), and reindexing."""
 
 
 if __name__ == "__main__":

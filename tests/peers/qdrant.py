@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import sys
 
@@ -37,11 +38,12 @@ def fetch() -> pathlib.Path:
 class Qdrant(Peer, Server):
     """One server. `folder` is made; who gives none gets one that is removed at the end."""
 
-    def __init__(self, folder=None, key=""):
+    def __init__(self, folder=None, key="", tls=False):
         super().__init__(self.give_folder(folder, "qdrant"))
         self.port, = free_ports(1)
         self.key, self.host = key, f"127.0.0.1:{self.port}"
-        self.address = "http://" + self.host
+        self.address = ("https://" if tls else "http://") + self.host
+        self.certificate = self.certify() if tls else None
 
     @property
     def environment(self) -> dict:
@@ -51,8 +53,17 @@ class Qdrant(Peer, Server):
         """What makes `deeplens serve` keep its vectors here."""
         return ("--index-backend", "qdrant", "--qdrant-url", self.address, *more)
 
+    def certify(self) -> pathlib.Path:
+        """A certificate that vouches for itself, and beside it its key."""
+        certificate = self.folder / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.folder / "key.pem", "-out", certificate],
+                       check=True, capture_output=True)
+        return certificate
+
     def start(self):
-        self.launch([fetch(), SERVER, self.folder / "storage", str(self.port), self.key])
+        tls = [self.certificate, self.folder / "key.pem"] if self.certificate else []
+        self.launch([fetch(), SERVER, self.folder / "storage", str(self.port), self.key, *tls])
         self.wait_until(self.answers)
         return self
 
@@ -64,7 +75,11 @@ class Qdrant(Peer, Server):
 
     def request(self, method, path, body=None):
         """(status, the answer's result or text)."""
-        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
+        if self.certificate:
+            trust = ssl.create_default_context(cafile=self.certificate)
+            connection = http.client.HTTPSConnection(self.host, timeout=PATIENCE, context=trust)
+        else:
+            connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None,
                                {"Content-Type": "application/json", **({"api-key": self.key} if self.key else {})})

@@ -4,7 +4,7 @@ a test to fetch, but its parts are to be had: each request is read by the models
 (qdrant-client), which refuse what its server refuses, and answered by Qdrant's own engine in shards of its own format
 (qdrant-edge-py). What is written here is what lies between: paths, status codes, the envelope and the words of errors.
 
-  qdrant_server.py FOLDER PORT [API-KEY]
+  qdrant_server.py FOLDER PORT [API-KEY [CERTIFICATE PRIVATE-KEY]]
 
 The engine's binding takes a boolean for a number: conditions on booleans are answered by looking through the points.
 """
@@ -14,6 +14,7 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -367,7 +368,12 @@ class Web(http.server.ThreadingHTTPServer):
 def main():
     Handler.store = Store(pathlib.Path(sys.argv[1]))
     Handler.key = sys.argv[3] if len(sys.argv) > 3 else ""
-    Web(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+    web = Web(("127.0.0.1", int(sys.argv[2])), Handler)
+    if len(sys.argv) > 5:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(sys.argv[4], sys.argv[5])
+        web.socket = tls.wrap_socket(web.socket, server_side=True, do_handshake_on_connect=False)
+    web.serve_forever()
 
 
 if __name__ == "__main__":
