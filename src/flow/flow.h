@@ -12,6 +12,7 @@
 //   status.c    processing.completed / .failed → the item's status
 //   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
+//   receipt.h   what was deleted, signed
 //   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   closer.h    the nearest looked at closer, for altered copies
@@ -161,6 +162,9 @@ bool flow_model_name_valid(const char *name);            // [a-z0-9][a-z0-9._-]{
 int flow_models_open(struct flow *f, struct error *err); // for flow_open
 // "tenant_acmecorp_builtin_vectors", in the arena.
 const char *flow_collection(struct arena *arena, const char *slug, const char *model);
+// Those that a tenant has, also under models that are not there any more; in the arena. None of an unknown tenant.
+int flow_collections(struct flow *f, struct arena *arena, const char *tenant, const char ***out, size_t *count,
+                     struct error *err);
 // Looks the tenant up: ERR_TENANT_UNKNOWN, ERR_INVALID_TENANT. `row` in the arena.
 int flow_tenant(struct flow *f, struct arena *arena, const char *tenant, struct meta_tenant *row, struct error *err);
 bool flow_tenant_valid(const char *tenant);                   // [a-zA-Z0-9][a-zA-Z0-9._-]{0,62}

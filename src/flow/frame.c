@@ -11,10 +11,15 @@
 // --- Rows and requests
 
 // "tenant-acme/frames/7f/vid_X/frm_Y.webp"
-static const char *frame_key(struct arena *arena, const struct media *video, const char *id)
+const char *frame_folder(struct arena *arena, const struct media *video)
 {
     unsigned folder = (unsigned)(hash64(video->id, strlen(video->id)) & 0xff);
-    return arena_printf(arena, "tenant-%s/frames/%02x/%s/%s.webp", video->tenant, folder, video->id, id);
+    return arena_printf(arena, "tenant-%s/frames/%02x/%s/", video->tenant, folder, video->id);
+}
+
+static const char *frame_key(struct arena *arena, const struct media *video, const char *id)
+{
+    return arena_printf(arena, "%s%s.webp", frame_folder(arena, video), id);
 }
 
 static const char *frame_options(struct arena *arena, const struct media *video)

@@ -17,6 +17,8 @@ struct frame { // made by video.c
 // vectors; all in the arena.
 int frame_make(struct flow *f, struct arena *arena, const struct media *video, int64_t time_ms,
                const struct pixels *pixels, const struct buf *webp, struct frame *out, struct error *err);
+// What the keys of a video's frames begin with, in the arena.
+const char *frame_folder(struct arena *arena, const struct media *video);
 // What asks for a frame's vectors, in the arena: a list.
 int frame_requests(struct flow *f, struct arena *arena, const struct media *frame, struct emit **out,
                    struct error *err);
@@ -36,7 +38,9 @@ int video_settle_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, con
 
 // Removes what there is of a video's frames, page by page; verified. Each page can be done again. `files`, `vectors`,
 // `rows`: which of these. Before, frames_hide marks them all as being deleted, so that steps at work on them see it.
+// frames_count adds what there is of them to what a deletion found (receipt.h).
 int frames_hide(struct flow *f, const struct media *video, struct error *err);
+int frames_count(struct flow *f, const struct media *video, json_t *found, struct error *err);
 int frames_remove(struct flow *f, const struct media *video, bool files, bool vectors, bool rows, struct error *err);
 
 #endif

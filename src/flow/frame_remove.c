@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "flow/frame.h"
+#include "flow/receipt.h"
 
 enum { PAGE = 64 };
 
@@ -69,6 +70,55 @@ int frames_hide(struct flow *f, const struct media *video, struct error *err)
     return for_pages(f, video, hide_page, NULL, err);
 }
 
+// --- What there is
+
+struct files { // in the folder of a video's frames: the first few, and how many there are
+    struct arena arena;
+    const char *first[PAGE];
+    size_t count;
+};
+
+static int note_file(void *arg, const char *key, const struct blob_info *info)
+{
+    struct files *files = arg;
+    (void)info;
+    if (files->count < PAGE)
+        files->first[files->count] = arena_strdup(&files->arena, key);
+    files->count++;
+    return 0;
+}
+
+// `files` is the caller's to free, also after a failure.
+static int list_files(struct flow *f, const struct media *video, struct files *files, struct error *err)
+{
+    *files = (struct files){0};
+    return f->blob.ops->list(f->blob.state, frame_folder(&files->arena, video), note_file, files, err);
+}
+
+static int count_page(struct page *p, void *arg, struct error *err)
+{
+    json_t *found = arg;
+    const char **collections;
+    size_t count;
+    receipt_count(found, "rows", p->count);
+    if (flow_collections(p->flow, &p->arena, p->video->tenant, &collections, &count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (receipt_count_vectors(p->flow, collections[i], p->rows, p->count, found, err) < 0)
+            return -1;
+    return 0;
+}
+
+int frames_count(struct flow *f, const struct media *video, json_t *found, struct error *err)
+{
+    struct files files;
+    int rc = list_files(f, video, &files, err);
+    if (rc == 0)
+        receipt_count(found, "frames", files.count);
+    arena_free(&files.arena);
+    return rc < 0 ? -1 : for_pages(f, video, count_page, found, err);
+}
+
 // --- Files, vectors, rows
 
 static int remove_files(struct page *p, struct error *err)
@@ -110,12 +160,12 @@ static int remove_from(struct page *p, const char *collection, struct error *err
 
 static int remove_vectors(struct page *p, struct error *err)
 {
-    struct flow *f = p->flow;
-    struct meta_tenant tenant;
-    if (flow_tenant(f, &p->arena, p->video->tenant, &tenant, err) < 0)
+    const char **collections;
+    size_t count;
+    if (flow_collections(p->flow, &p->arena, p->video->tenant, &collections, &count, err) < 0)
         return -1;
-    for (size_t i = 0; i < f->model_count; i++)
-        if (remove_from(p, flow_collection(&p->arena, tenant.slug, f->models[i].model->name), err) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (remove_from(p, collections[i], err) < 0)
             return -1;
     return 0;
 }
@@ -143,8 +193,26 @@ static int remove_page(struct page *p, void *arg, struct error *err)
     return what->rows ? p->flow->meta.ops->write(p->flow->meta.state, META_RELAXED, rows_tx, p, err) : 0;
 }
 
+// Also such as a process left that died before their rows were there.
+static int remove_rest(struct flow *f, const struct media *video, struct error *err)
+{
+    for (bool more = true; more;) {
+        struct files files;
+        int rc = list_files(f, video, &files, err);
+        for (size_t i = 0; rc == 0 && i < files.count && i < PAGE; i++)
+            rc = f->blob.ops->remove(f->blob.state, files.first[i], err);
+        more = files.count > 0;
+        arena_free(&files.arena);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int frames_remove(struct flow *f, const struct media *video, bool files, bool vectors, bool rows, struct error *err)
 {
     struct what what = {files, vectors, rows};
-    return for_pages(f, video, remove_page, &what, err);
+    if (for_pages(f, video, remove_page, &what, err) < 0)
+        return -1;
+    return files ? remove_rest(f, video, err) : 0;
 }

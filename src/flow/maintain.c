@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step maintain: image.maintenance.requested (delete) → original, thumbnail, vectors of every model, rows; verified
-// (G9).
+// Step maintain: image.maintenance.requested (delete) → original, thumbnail, frames, vectors of every model, rows;
+// verified, then receipted (G9). An event may ask for some of that alone, by its `actions`.
 //
-// The item was marked MEDIA_DELETING when its deletion was accepted, so that no reader sees it any more; the row goes
-// last, so that a kill at any point leaves something to go on from. Steps that were at work on the item find it gone
-// and clean up after themselves (see step.h).
+// The item was marked MEDIA_DELETING when its deletion was accepted, so that no reader sees it any more. What there is
+// of it is noted before anything goes (receipt.h); the row goes last, in the transaction that writes the receipt, so
+// that a kill at any point leaves something to go on from. Steps that were at work on the item find it gone and clean
+// up after themselves (see step.h).
 #include <stdio.h>
 #include <string.h>
 
 #include "flow/frame.h"
+#include "flow/receipt.h"
 #include "flow/step.h"
 
-enum { ACT_FILES = 1, ACT_VECTORS = 2, ACT_ROWS = 4, ACT_ALL = 7, REMOVALS = 3 };
+enum { REMOVALS = 3 };
 
 struct maintenance {
     struct media media;
     bool missing; // there is no row (any more)
     unsigned actions;
+    struct removal removal;
 };
 
 const char *step_maintain_shown(const struct job *job, const char **model)
@@ -30,9 +33,10 @@ static int read_actions(const struct event_maintenance *in, unsigned *out, struc
     static const struct {
         const char *name;
         unsigned action;
-    } known[] = {
-        {"delete_minio_files", ACT_FILES}, {"delete_qdrant_vectors", ACT_VECTORS}, {"cleanup_database", ACT_ROWS}};
-    unsigned actions = in->action_count ? 0 : ACT_ALL;
+    } known[] = {{"delete_minio_files", REMOVE_FILES},
+                 {"delete_qdrant_vectors", REMOVE_VECTORS},
+                 {"cleanup_database", REMOVE_ROWS}};
+    unsigned actions = in->action_count ? 0 : REMOVE_ALL;
     for (size_t i = 0; i < in->action_count; i++) {
         unsigned found = 0;
         for (size_t j = 0; j < ARRAY_LEN(known); j++)
@@ -69,9 +73,9 @@ static int remove_files(struct flow *f, struct job *job, const struct media *med
 // Before the video's own: its row goes last. Marked first, as steps may be at work on them.
 static int remove_frames(struct flow *f, const struct media *video, unsigned actions, struct error *err)
 {
-    if (actions & ACT_ROWS && frames_hide(f, video, err) < 0)
+    if (actions & REMOVE_ROWS && frames_hide(f, video, err) < 0)
         return -1;
-    return frames_remove(f, video, actions & ACT_FILES, actions & ACT_VECTORS, actions & ACT_ROWS, err);
+    return frames_remove(f, video, actions & REMOVE_FILES, actions & REMOVE_VECTORS, actions & REMOVE_ROWS, err);
 }
 
 struct hide_call {
@@ -105,14 +109,16 @@ static int maintain(struct flow *f, struct job *job, struct error *err)
         return -1;
     x->missing = x->media.id == NULL;
     job->state = x;
-    if (!gone && x->actions & ACT_ROWS && hide(f, job, err) < 0)
+    if (!gone && x->actions & REMOVE_ROWS && hide(f, job, err) < 0)
+        return -1;
+    if (!x->missing && receipt_begin(f, job, &x->media, &x->removal, err) < 0)
         return -1;
     bool video = !x->missing && strcmp(x->media.kind, "video") == 0;
     if (video && remove_frames(f, &x->media, x->actions, err) < 0)
         return -1;
-    if (!x->missing && x->actions & ACT_FILES && remove_files(f, job, &x->media, err) < 0)
+    if (!x->missing && x->actions & REMOVE_FILES && remove_files(f, job, &x->media, err) < 0)
         return -1;
-    return x->actions & ACT_VECTORS ? job_remove_vectors(f, job, NULL, err) : 0;
+    return x->actions & REMOVE_VECTORS ? job_remove_vectors(f, job, NULL, err) : 0;
 }
 
 void step_maintain_work(struct flow *f, struct job *const *jobs, size_t count)
@@ -121,13 +127,36 @@ void step_maintain_work(struct flow *f, struct job *const *jobs, size_t count)
         maintain(f, jobs[i], &jobs[i]->error);
 }
 
+// The row of the item goes with the receipt, its frames' before it: looks whether all of them are gone.
+static int remove_rows(struct flow *f, struct meta_tx *tx, struct job *job, const struct maintenance *x,
+                       struct error *err)
+{
+    const struct event *event = &job->event;
+    struct media left, *frames;
+    struct error why = {0};
+    size_t count;
+    if (f->meta.ops->media_delete(tx, event->tenant, event->media_id, err) < 0)
+        return -1;
+    if (f->meta.ops->media_get(tx, &job->arena, event->tenant, event->media_id, &left, &why) == 0)
+        return error_set(err, ERR_INTERNAL, "A row is still there after it was removed");
+    if (why.code != ERR_NOT_FOUND)
+        return error_copy(err, &why);
+    if (strcmp(x->media.kind, "video") != 0)
+        return 0;
+    if (f->meta.ops->frame_list(tx, &job->arena, event->tenant, event->media_id, -1, 1, &frames, &count, err) < 0)
+        return -1;
+    return count ? error_set(err, ERR_INTERNAL, "The row of a frame is still there after it was removed") : 0;
+}
+
 int step_maintain_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
     const struct maintenance *x = job->state;
-    if (!(x->actions & ACT_ROWS))
-        return STEP_OK;
     // Also of an item that is not there: its upload may be another system's, and still to come.
-    if (item_bury(f, tx, job->event.tenant, job->event.media_id, err) < 0)
+    if (x->actions & REMOVE_ROWS && item_bury(f, tx, job->event.tenant, job->event.media_id, err) < 0)
         return STEP_FAILED;
-    return x->missing ? STEP_OK : f->meta.ops->media_delete(tx, job->event.tenant, job->event.media_id, err);
+    if (x->missing)
+        return STEP_OK;
+    if (x->actions & REMOVE_ROWS && remove_rows(f, tx, job, x, err) < 0)
+        return STEP_FAILED;
+    return receipt_end_tx(f, tx, job, &x->media, &x->removal, x->actions, err);
 }

@@ -95,6 +95,29 @@ const char *flow_collection(struct arena *arena, const char *slug, const char *m
     return arena_printf(arena, "tenant_%s_%s_vectors", slug, plain);
 }
 
+// Slugs hold letters and digits alone: no tenant's name for its collections begins another's.
+int flow_collections(struct flow *f, struct arena *arena, const char *tenant, const char ***out, size_t *count,
+                     struct error *err)
+{
+    struct meta_tenant row;
+    struct error why = {0};
+    const char **all;
+    size_t total, mine = 0;
+    if (flow_tenant(f, arena, tenant, &row, &why) < 0) {
+        *count = 0;
+        return why.code == ERR_TENANT_UNKNOWN ? 0 : error_copy(err, &why);
+    }
+    if (f->index.ops->list(f->index.state, arena, &all, &total, err) < 0)
+        return -1;
+    const char *prefix = arena_printf(arena, "tenant_%s_", row.slug);
+    for (size_t i = 0; i < total; i++)
+        if (strncmp(all[i], prefix, strlen(prefix)) == 0)
+            all[mine++] = all[i];
+    *out = all;
+    *count = mine;
+    return 0;
+}
+
 static const char mount[] = "/storage/";
 
 const char *flow_path(const struct flow *f, struct arena *arena, const char *key)

@@ -215,14 +215,19 @@ int job_remove_vectors(struct flow *f, struct job *job, const char *model, struc
 {
     struct meta_tenant tenant;
     struct error why = {0};
+    const char **collections, *one;
+    size_t count = 1;
     if (flow_tenant(f, &job->arena, job->event.tenant, &tenant, &why) < 0)
         return why.code == ERR_TENANT_UNKNOWN ? 0 : error_copy(err, &why);
-    for (size_t i = 0; i < f->model_count; i++) {
-        const char *name = f->models[i].model->name;
-        if ((!model || strcmp(model, name) == 0) &&
-            remove_vector(f, job, flow_collection(&job->arena, tenant.slug, name), err) < 0)
-            return -1;
+    if (model) {
+        one = flow_collection(&job->arena, tenant.slug, model);
+        collections = &one;
+    } else if (flow_collections(f, &job->arena, job->event.tenant, &collections, &count, err) < 0) {
+        return -1;
     }
+    for (size_t i = 0; i < count; i++)
+        if (remove_vector(f, job, collections[i], err) < 0)
+            return -1;
     return 0;
 }
 

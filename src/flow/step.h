@@ -123,9 +123,9 @@ int foreign_failed_tx(struct flow *f, struct meta_tx *tx, struct job *job, const
 int job_media(struct flow *f, struct job *job, struct media *out, bool *gone, struct error *err);
 int job_media_tx(struct flow *f, struct meta_tx *tx, struct job *job, struct media *out, bool *gone, struct error *err);
 
-// Removes the vectors of the job's item, which is gone, under one model or all (NULL); verified. Each step that finds
-// its item gone calls it: a worker that went on from it may have left a vector when its process died or its settling
-// failed.
+// Removes the vectors of the job's item, which is gone, under one model or (NULL) all that there ever were; verified.
+// Each step that finds its item gone calls it: a worker that went on from it may have left a vector when its process
+// died or its settling failed.
 int job_remove_vectors(struct flow *f, struct job *job, const char *model, struct error *err);
 
 // Models of an item, from its options; at most FLOW_MODELS_MAX names, in the arena.

@@ -216,6 +216,24 @@ struct delivery_query { // the newest first
     size_t limit;
 };
 
+struct meta_receipt { // of a deletion; see flow/receipt.h
+    const char *id;   // "rcp_…"
+    const char *tenant;
+    const char *item;      // what was deleted
+    int64_t ended_ms;      // 0: it is under way
+    const char *text;      // JSON: what was found, as long as it is under way; then the receipt, as it was signed
+    const char *signature; // NULL while it is under way, as what follows
+    const char *key_id;
+};
+
+struct receipt_query { // of deletions that have ended, the latest first
+    const char *tenant;
+    const char *item;  // NULL: any
+    int64_t before_ms; // the cursor: continue behind this one; 0: from the start
+    const char *before_id;
+    size_t limit;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
@@ -392,6 +410,15 @@ struct meta_ops {
     int (*delivery_waiting)(struct meta_tx *tx, const char *tenant, const char *webhook, uint64_t *out,
                             struct error *err);
     int (*delivery_prune)(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err); // ended before that
+
+    // Receipts. put replaces the one of that id. open: the one of an item whose deletion is under way, at most one is.
+    int (*receipt_put)(struct meta_tx *tx, const struct meta_receipt *row, struct error *err);
+    int (*receipt_open)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *item,
+                        struct meta_receipt *out, struct error *err); // ERR_NOT_FOUND
+    int (*receipt_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                       struct meta_receipt *out, struct error *err); // ERR_NOT_FOUND, also as long as it is under way
+    int (*receipt_list)(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
+                        struct meta_receipt **out, size_t *count, struct error *err);
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

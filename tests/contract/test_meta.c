@@ -122,6 +122,7 @@ struct call {
     double score;
     const struct meta_webhook *hook;
     const struct meta_delivery *delivery;
+    const struct meta_receipt *receipt;
     int state;
     const char *const *ids;
     size_t id_count;
@@ -140,6 +141,7 @@ struct call {
     struct meta_change *changes;
     struct meta_webhook *hooks;
     struct meta_delivery *deliveries, one;
+    struct meta_receipt found, *receipts;
     struct meta_ledger ledger;
     struct meta_frames frames;
     bool waits;
@@ -206,6 +208,11 @@ OP(delivery_list,
                  &c->deliveries, &c->count, err))
 OP(delivery_waiting, delivery_waiting(tx, c->tenant, "whk_1", &c->number, err))
 OP(delivery_prune, delivery_prune(tx, c->ms, c->limit, err))
+OP(receipt_put, receipt_put(tx, c->receipt, err))
+OP(receipt_open, receipt_open(tx, &c->f->arena, c->tenant, c->id, &c->found, err))
+OP(receipt_get, receipt_get(tx, &c->f->arena, c->tenant, c->id, &c->found, err))
+OP(receipt_list, receipt_list(tx, &c->f->arena, &(struct receipt_query){c->tenant, c->text, c->first, c->id, c->limit},
+                              &c->receipts, &c->count, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -1553,6 +1560,85 @@ static void old_changes_go_and_numbers_grow(void **state)
     assert_int_equal(told, 1);
 }
 
+// ---- Receipts
+
+static void put_receipt(struct fixture *f, const char *tenant, const char *id, const char *item, int64_t ended_ms)
+{
+    const struct meta_receipt row = {.id = id,
+                                     .tenant = tenant,
+                                     .item = item,
+                                     .ended_ms = ended_ms,
+                                     .text = ended_ms ? "{\"ended\":1}" : "{\"found\":1}",
+                                     .signature = ended_ms ? "signature" : NULL,
+                                     .key_id = ended_ms ? "key" : NULL};
+    struct call c = {.f = f, .receipt = &row};
+    assert_writes(&c, receipt_put);
+}
+
+static void a_deletion_under_way_becomes_its_receipt(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .tenant = "default", .id = "img_1", .limit = 10};
+    assert_read_fails(&c, receipt_open, ERR_NOT_FOUND);
+    put_receipt(f, "default", "rcp_1", "img_1", 0);
+    assert_reads(&c, receipt_open);
+    assert_string_equal(c.found.id, "rcp_1");
+    assert_string_equal(c.found.item, "img_1");
+    assert_string_equal(c.found.text, "{\"found\":1}");
+    assert_null(c.found.signature);
+    c.id = "rcp_1"; // it is none yet
+    assert_read_fails(&c, receipt_get, ERR_NOT_FOUND);
+    c.id = NULL;
+    assert_reads(&c, receipt_list);
+    assert_int_equal(c.count, 0);
+    put_receipt(f, "default", "rcp_1", "img_1", 7);
+    c.id = "img_1";
+    assert_read_fails(&c, receipt_open, ERR_NOT_FOUND);
+    c.id = "rcp_1";
+    assert_reads(&c, receipt_get);
+    assert_string_equal(c.found.item, "img_1");
+    assert_string_equal(c.found.text, "{\"ended\":1}");
+    assert_string_equal(c.found.signature, "signature");
+    assert_string_equal(c.found.key_id, "key");
+    assert_int_equal(c.found.ended_ms, 7);
+    put_receipt(f, "default", "rcp_2", "img_1", 0); // once more, of what was left
+    c.id = "img_1";
+    assert_reads(&c, receipt_open);
+    assert_string_equal(c.found.id, "rcp_2");
+}
+
+static void receipts_are_listed_the_latest_first(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .tenant = "shop", .limit = 2};
+    assert_writes(&c, tenant_add);
+    put_receipt(f, "default", "rcp_1", "img_1", 5);
+    put_receipt(f, "default", "rcp_2", "img_2", 9);
+    put_receipt(f, "default", "rcp_3", "img_1", 9);
+    put_receipt(f, "shop", "rcp_1", "img_1", 6);
+    c.tenant = "default";
+    assert_reads(&c, receipt_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.receipts[0].id, "rcp_3");
+    assert_string_equal(c.receipts[1].id, "rcp_2");
+    c.first = 9, c.id = "rcp_2";
+    assert_reads(&c, receipt_list);
+    assert_int_equal(c.count, 1);
+    assert_string_equal(c.receipts[0].id, "rcp_1");
+    assert_int_equal(c.receipts[0].ended_ms, 5);
+    c.first = 0, c.text = "img_1";
+    assert_reads(&c, receipt_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.receipts[0].id, "rcp_3");
+    assert_string_equal(c.receipts[1].id, "rcp_1");
+    c.tenant = "shop", c.text = NULL; // a wall
+    assert_reads(&c, receipt_list);
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.receipts[0].ended_ms, 6);
+    c.id = "rcp_2";
+    assert_read_fails(&c, receipt_get, ERR_NOT_FOUND);
+}
+
 // ---- Webhooks
 
 static void webhooks_are_kept(void **state)
@@ -2162,6 +2248,8 @@ static int run(void)
         T(every_change_of_a_state_is_recorded_in_order),
         T(old_changes_go_and_numbers_grow),
         T(changes_take_part_in_transactions_and_are_told),
+        T(a_deletion_under_way_becomes_its_receipt),
+        T(receipts_are_listed_the_latest_first),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

@@ -167,6 +167,20 @@ def use_images(client):
     client.ask("GET", "/api/v1/duplicates", query="?imageId=" + first)
     client.ask("GET", "/api/v1/search", query="?text=a%20dog")
     client.ask("DELETE", "/api/v1/images/{id}", {"id": second})
+    use_receipts(client, second)
+
+
+def use_receipts(client, item):
+    receipts = "/api/v1/receipts"
+    deadline = time.monotonic() + WAIT
+    while not (listed := client.ask("GET", receipts, query="?limit=1&itemId=" + item)[1]["receipts"]):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the deletion does not end")
+        time.sleep(0.05)
+    client.ask("GET", receipts + "/{id}", {"id": listed[0]["receipt"]["receiptId"]})
+    client.ask("GET", receipts + "/{id}", {"id": "none"})
+    client.ask("GET", receipts, query="?cursor=none")
+    client.ask("GET", "/api/v1/admin/receipts/key")
 
 
 def film() -> bytes:

@@ -7,8 +7,8 @@
 // pg_schema.c   the schema and its migrations
 // pg_writer.c   the thread that writes: group commit, durability, trying again
 // pg_group.c    what the writer does with a group of transactions
-// pg_media.c, pg_frame.c, pg_alike.c, pg_step.c, pg_tenant.c, pg_inbox.c, pg_retry.c, pg_outbox.c, pg_change.c   the
-// operations
+// pg_media.c, pg_frame.c, pg_alike.c, pg_step.c, pg_tenant.c, pg_inbox.c, pg_retry.c, pg_outbox.c, pg_change.c,
+// pg_webhook.c, pg_receipt.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_PG_INT_H
 #define DEEPLENS_BACKENDS_META_PG_INT_H
 
@@ -351,6 +351,13 @@ int pg_delivery_list(struct meta_tx *tx, struct arena *arena, const struct deliv
                      struct meta_delivery **out, size_t *count, struct error *err);
 int pg_delivery_waiting(struct meta_tx *tx, const char *tenant, const char *webhook, uint64_t *out, struct error *err);
 int pg_delivery_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
+int pg_receipt_put(struct meta_tx *tx, const struct meta_receipt *row, struct error *err);
+int pg_receipt_open(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *item,
+                    struct meta_receipt *out, struct error *err);
+int pg_receipt_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct meta_receipt *out, struct error *err);
+int pg_receipt_list(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
+                    struct meta_receipt **out, size_t *count, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

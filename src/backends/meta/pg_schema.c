@@ -254,8 +254,25 @@ static const char version_9[] = "CREATE TABLE details ("
                                 ");"
                                 "ALTER TABLE details ALTER COLUMN bytes SET STORAGE EXTERNAL;" WALL("details", "");
 
+// Receipts of deletions. One deletion of an item at a time is under way.
+static const char version_10[] =
+    "CREATE TABLE receipt ("
+    " num BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " tenant " TEXT " NOT NULL,"
+    " id " TEXT " NOT NULL,"
+    " item " TEXT " NOT NULL,"
+    " ended_ms BIGINT NOT NULL," // 0: it is under way
+    " text TEXT NOT NULL,"
+    " signature TEXT,"
+    " key_id TEXT"
+    ");"
+    "CREATE UNIQUE INDEX receipt_by_id ON receipt (tenant, id);"
+    "CREATE UNIQUE INDEX receipt_open ON receipt (tenant, item) WHERE ended_ms = 0;"
+    "CREATE INDEX receipt_by_time ON receipt (tenant, ended_ms, id) WHERE ended_ms > 0;"
+    "CREATE INDEX receipt_by_item ON receipt (tenant, item, ended_ms, id) WHERE ended_ms > 0;" WALL("receipt", "");
+
 static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4, version_5,
-                                                    version_6, version_7, version_8, version_9};
+                                                    version_6, version_7, version_8, version_9, version_10};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };
 

@@ -7,7 +7,7 @@
 // sqlite_schema.c   the schema and its migrations
 // sqlite_writer.c   the one writer: group commit, durability, checkpoints
 // sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c, sqlite_outbox.c, sqlite_change.c,
-// sqlite_webhook.c the operations
+// sqlite_webhook.c, sqlite_receipt.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_SQLITE_INT_H
 #define DEEPLENS_BACKENDS_META_SQLITE_INT_H
 
@@ -290,6 +290,13 @@ int sq_delivery_list(struct meta_tx *tx, struct arena *arena, const struct deliv
                      struct meta_delivery **out, size_t *count, struct error *err);
 int sq_delivery_waiting(struct meta_tx *tx, const char *tenant, const char *webhook, uint64_t *out, struct error *err);
 int sq_delivery_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
+int sq_receipt_put(struct meta_tx *tx, const struct meta_receipt *row, struct error *err);
+int sq_receipt_open(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *item,
+                    struct meta_receipt *out, struct error *err);
+int sq_receipt_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct meta_receipt *out, struct error *err);
+int sq_receipt_list(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
+                    struct meta_receipt **out, size_t *count, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

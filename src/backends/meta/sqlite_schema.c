@@ -244,8 +244,25 @@ static const char version_9[] = "CREATE TABLE details ("
                                 " bytes BLOB NOT NULL"
                                 ");";
 
+// Receipts of deletions. One deletion of an item at a time is under way.
+static const char version_10[] =
+    "CREATE TABLE receipt ("
+    " row INTEGER PRIMARY KEY,"
+    " tenant TEXT NOT NULL,"
+    " id TEXT NOT NULL,"
+    " item TEXT NOT NULL,"
+    " ended_ms INTEGER NOT NULL," // 0: it is under way
+    " text TEXT NOT NULL,"
+    " signature TEXT,"
+    " key_id TEXT"
+    ");"
+    "CREATE UNIQUE INDEX receipt_by_id ON receipt (tenant, id);"
+    "CREATE UNIQUE INDEX receipt_open ON receipt (tenant, item) WHERE ended_ms = 0;"
+    "CREATE INDEX receipt_by_time ON receipt (tenant, ended_ms, id) WHERE ended_ms > 0;"
+    "CREATE INDEX receipt_by_item ON receipt (tenant, item, ended_ms, id) WHERE ended_ms > 0;";
+
 static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4, version_5,
-                                                    version_6, version_7, version_8, version_9};
+                                                    version_6, version_7, version_8, version_9, version_10};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

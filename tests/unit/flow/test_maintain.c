@@ -7,6 +7,7 @@
 #include "backends/blob/blob_fs.h"
 #include "backends/index/index_flat.h"
 #include "base/js.h"
+#include "flow/receipt.h"
 #include "rig.h"
 
 static const char both[] = "{\"models\":[\"fake\",\"second\"]}";
@@ -23,6 +24,11 @@ static void nothing_is_left(struct rig *rig, const char *id)
     assert_int_equal(rig_ledger(rig).in_flight, 0);
     assert_int_equal(rig_open_inbox(rig), 0);
     assert_int_equal(rig_count(rig, TOPIC_DEADLETTER), 0);
+    json_t *receipts;
+    must(receipt_list(&rig->flow, "default", id, NULL, 10, &receipts, err));
+    json_t *last = json_array_get(js_arr(receipts, "receipts"), 0);
+    assert_int_equal(js_int(js_obj(js_obj(last, "receipt"), "removed"), "rows", 0), 1);
+    json_decref(receipts);
 }
 
 static void delete (struct rig *rig, const char *id)

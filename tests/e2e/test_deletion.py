@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deleting: what each action removes, that it goes on after a kill, and the receipts that tell of it."""
+import base64
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import harness
+from harness import Case, files_below, png, wait_until
+from test_videos import VideoCase
+
+TOPIC = "/api/v1/admin/topics/deeplens.images.maintenance/records"
+VECTORS = "tenant_default_builtin_vectors"
+
+
+class Deletion(Case):
+    def receipts(self, server, query="", tenant=None) -> list:
+        headers = {"X-Tenant-Id": tenant} if tenant else {}
+        return server.get("/api/v1/receipts?limit=1000" + query, **headers).json["receipts"]
+
+    def add(self, server, seed=1, tenant=None) -> str:
+        image = server.upload(png(seed), tenant=tenant).json["imageId"]
+        server.wait_status(image, "completed", tenant=tenant)
+        wait_until(lambda: server.get(f"/api/v1/images/{image}/thumbnail", **({"X-Tenant-Id": tenant} if tenant else {})).status == 200,
+                   "the thumbnail comes")
+        return image
+
+    def delete(self, server, path):
+        self.assertEqual(server.request("DELETE", "/api/v1/" + path).status, 202)
+
+    def stored(self, server) -> list:
+        storage = os.path.join(server.data_dir, "storage")
+        return [os.path.join(storage, path) for path in files_below(storage)]
+
+    def found(self, server) -> list:
+        return [hit["imageId"] for hit in server.search(vector=[1] * 512).json["results"]]
+
+
+class Receipts(Deletion):
+    def test_g9_a_deletion_ends_with_a_receipt(self):
+        with self.server("--tenants-auto-create") as server:
+            kept, gone = self.add(server, 1), self.add(server, 2)
+            other = self.add(server, 3, "shop")
+            content = server.get(f"/api/v1/images/{gone}").json["contentHash"]
+            self.delete(server, "images/" + gone)
+            server.settle()
+            self.assertEqual(server.request("DELETE", "/api/v1/images/" + other, headers={"X-Tenant-Id": "shop"}).status, 202)
+            server.settle()
+            (one,) = self.receipts(server)
+            receipt = one["receipt"]
+            self.assertEqual((receipt["itemId"], receipt["kind"], receipt["tenantId"]), (gone, "image", "default"))
+            self.assertEqual(receipt["contentHash"], content)
+            self.assertEqual(receipt["removed"], {"originals": 1, "thumbnails": 1, "frames": 0, "rows": 1, "vectors": {VECTORS: 1}})
+            self.assertEqual(receipt["actions"], ["delete_minio_files", "delete_qdrant_vectors", "cleanup_database"])
+            self.assertLessEqual(receipt["uploadedAt"], receipt["requestedAt"])
+            self.assertLessEqual(receipt["requestedAt"], receipt["completedAt"])
+            self.assertEqual(server.get("/api/v1/receipts/" + receipt["receiptId"]).json, one)
+            self.assertEqual(self.receipts(server, "&itemId=" + gone), [one])
+            self.assertEqual(self.receipts(server, "&itemId=" + kept), [])
+            # Tenants are walls.
+            (theirs,) = self.receipts(server, tenant="shop")
+            self.assert_problem(server.get("/api/v1/receipts/" + theirs["receipt"]["receiptId"]), 404, "NOT_FOUND")
+            # The key stays what it is.
+            key = server.get("/api/v1/admin/receipts/key").json
+            self.assertEqual({one["keyId"], theirs["keyId"]}, {key["keyId"]})
+            server.stop()
+            server.start()
+            self.assertEqual(server.get("/api/v1/admin/receipts/key").json, key)
+            self.assertEqual(self.receipts(server), [one])
+
+    def test_receipts_are_listed_page_by_page(self):
+        with self.server() as server:
+            images = [server.upload(png(seed)).json["imageId"] for seed in range(5)]
+            for image in images:
+                self.delete(server, "images/" + image)
+            server.settle()
+            seen, cursor = [], ""
+            while cursor is not None:
+                page = server.get("/api/v1/receipts?limit=2" + cursor).json
+                seen += [one["receipt"]["itemId"] for one in page["receipts"]]
+                cursor = page["nextCursor"] and "&cursor=" + page["nextCursor"]
+            self.assertEqual(sorted(seen), sorted(images))
+            self.assert_problem(server.get("/api/v1/receipts?cursor=none"), 400, "INVALID_CURSOR")
+
+    def test_verified_without_a_server_and_by_others(self):
+        with self.server() as server:
+            for seed in range(2):
+                self.delete(server, "images/" + self.add(server, seed))
+            server.settle()
+            listed = self.cli("receipt", "list", "--json", server=server).stdout
+            pem = self.cli("receipt", "key", server=server).stdout
+            first = json.loads(listed)["receipts"][0]
+            shown = self.cli("receipt", "show", first["receipt"]["receiptId"], "--json", server=server).stdout
+            self.assertEqual(json.loads(shown), first)
+            for words in ("list",), ("show", first["receipt"]["receiptId"]):
+                self.assertIn(first["receipt"]["itemId"], self.cli("receipt", *words, server=server).stdout)
+            online = self.cli("receipt", "verify", "-", server=server, stdin=shown)
+            self.assertEqual(online.returncode, 0, online.stderr)
+            other = self.server(name="other")
+            stranger = other.get("/api/v1/admin/receipts/key").json["publicKey"]
+        paths = {name: os.path.join(self.scratch, name) for name in ("list.json", "key.pem", "bad.json", "text", "signature")}
+        write = lambda name, data: pathlib.Path(paths[name]).write_bytes(data)
+        write("list.json", json.dumps(json.loads(listed), indent=3, sort_keys=True).encode())  # written in another way
+        write("key.pem", pem.encode())
+        verify = lambda *words: self.cli("receipt", "verify", *words)
+        answer = verify(paths["list.json"], "--key", paths["key.pem"])
+        self.assertEqual((answer.returncode, answer.stdout.count("is genuine")), (0, 2), answer.stderr)
+        answer = verify(paths["list.json"], "--key", stranger)
+        self.assertEqual((answer.returncode, answer.stderr.count("SIGNATURE_INVALID")), (1, 2))
+        # Any change is seen.
+        for change in ({"itemId": "img_019aa000-0000-7000-8000-000000000000"}, {"removed": {}}, {"more": 1}):
+            write("bad.json", json.dumps({**first, "receipt": {**first["receipt"], **change}}).encode())
+            answer = verify(paths["bad.json"], "--key", paths["key.pem"])
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("SIGNATURE_INVALID", answer.stderr)
+        for nothing in (b"{}", b"[]", b"none"):
+            write("bad.json", nothing)
+            self.assertEqual(verify(paths["bad.json"], "--key", paths["key.pem"]).returncode, 1)
+        self.assertEqual(verify(paths["list.json"], "--key", "no key").returncode, 1)
+        # Somebody else's program comes to the same.
+        if not shutil.which("openssl"):
+            self.skipTest("there is no openssl to compare with")
+        write("text", json.dumps(first["receipt"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        write("signature", base64.b64decode(first["signature"]))
+        subprocess.run(["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", paths["key.pem"], "-rawin", "-in", paths["text"],
+                        "-sigfile", paths["signature"]], check=True, capture_output=True)
+
+
+class Actions(Deletion):
+    def ask(self, server, image, *actions):
+        event = {"maintenanceType": "delete", "imageId": image, "tenantId": "default", "actions": actions,
+                 "requestedAt": "2026-01-14T11:00:00Z"}
+        answer = server.post_json(TOPIC, {"key": image, "value": event})
+        self.assertLess(answer.status, 300, answer.body)
+        server.settle()
+
+    def test_each_action_alone(self):
+        with self.server() as server:
+            image = self.add(server)
+            self.assertEqual(self.found(server), [image])
+            self.ask(server, image, "delete_qdrant_vectors")
+            self.assertEqual(self.found(server), [])
+            self.assertEqual(len(self.stored(server)), 2)
+            self.ask(server, image, "delete_minio_files")
+            self.assertEqual(self.stored(server), [])
+            self.assertEqual(server.get("/api/v1/images/" + image).status, 200)
+            self.ask(server, image, "cleanup_database")
+            self.assertEqual(server.get("/api/v1/images/" + image).status, 404)
+            self.assertEqual(server.ledger()["deleted"], 1)
+            receipts = [one["receipt"] for one in reversed(self.receipts(server))]
+            self.assertEqual([r["actions"] for r in receipts],
+                             [["delete_qdrant_vectors"], ["delete_minio_files"], ["cleanup_database"]])
+            self.assertEqual([r["removed"] for r in receipts],
+                             [{"vectors": {VECTORS: 1}}, {"originals": 1, "thumbnails": 1, "frames": 0}, {"rows": 1}])
+            self.assertEqual({r["requestedAt"] for r in receipts}, {"2026-01-14T11:00:00.000Z"})
+
+    def test_vectors_of_models_that_are_no_more_go_too(self):
+        with self.server() as server:
+            image = self.add(server)
+        # As if another model had been there before.
+        index = os.path.join(server.data_dir, "index")
+        (name,) = files_below(index)
+        before = os.path.join(index, name.replace("builtin", "formermodel"))
+        os.makedirs(os.path.dirname(before), exist_ok=True)
+        shutil.copy(os.path.join(index, name), before)
+        with server:
+            self.delete(server, "images/" + image)
+            server.settle()
+            (one,) = self.receipts(server)
+            self.assertEqual(one["receipt"]["removed"]["vectors"], {VECTORS: 1, VECTORS.replace("builtin", "formermodel"): 1})
+
+
+class Kills(Deletion):
+    MOMENTS = ("blob.remove:kill@1", "blob.remove:after:kill@1", "blob.remove:after:kill@2", "index.remove:after:kill@1",
+               "meta.receipt_put:kill@1", "meta.media_delete:kill@1", "meta.receipt_put:kill@2",
+               "meta.receipt_put:after:kill@2")
+
+    def test_g9_killed_anywhere_it_goes_on_and_the_receipt_is_whole(self):
+        for moment in self.MOMENTS:
+            with self.subTest(moment):
+                name = moment.replace(":", "_").replace("@", "_")
+                with self.server(name=name) as server:
+                    image = self.add(server)
+                server.flags = ("--fault", moment)
+                server.start()
+                self.delete(server, "images/" + image)
+                wait_until(lambda: server.process.poll() is not None, "it is killed")
+                server.stop()
+                server.flags = ()
+                with server.start():
+                    self.assertEqual(server.get("/api/v1/images/" + image).status, 404)
+                    server.settle()
+                    (one,) = self.receipts(server)
+                    self.assertEqual(one["receipt"]["removed"],
+                                     {"originals": 1, "thumbnails": 1, "frames": 0, "rows": 1, "vectors": {VECTORS: 1}})
+                    ledger = server.ledger()
+                    self.assertEqual((ledger["accepted"], ledger["deleted"], ledger["closes"]), (1, 1, True))
+                    self.assertEqual(self.stored(server), [])
+
+
+class Videos(Deletion, VideoCase):
+    def test_g9_a_video_killed_in_the_middle(self):
+        with self.server("--video-interval", "200ms") as server:
+            video = self.upload(server, self.files.film()).json["videoId"]
+            self.wait(server, video)
+            server.settle()
+            frames = len(server.get(f"/api/v1/videos/{video}/frames?limit=1000").json["items"])
+            self.assertGreater(frames, 1)
+        # A picture that a kill left without a row.
+        one = next(path for path in self.stored(server) if "/frames/" in path)
+        shutil.copy(one, os.path.join(os.path.dirname(one), "frm_019aa000-0000-7000-8000-000000000000.webp"))
+        for moment in ("blob.remove:after:kill@2", f"blob.remove:after:kill@{frames + 1}"):
+            server.flags = ("--fault", moment)
+            server.start()
+            if moment.endswith("@2"):
+                self.delete(server, "videos/" + video)
+            wait_until(lambda: server.process.poll() is not None, "it is killed")
+            server.stop()
+        server.flags = ()
+        with server:
+            server.settle()
+            (one,) = self.receipts(server)
+            removed = one["receipt"]["removed"]
+            self.assertIn(removed.pop("frames"), (frames, frames + 1))  # the sweep may have been quicker
+            self.assertEqual(removed, {"originals": 1, "thumbnails": 0, "rows": frames + 1, "vectors": {VECTORS: frames}})
+            self.assertEqual(self.stored(server), [])
+
+
+class AtOnce(Deletion):
+    def test_g9_it_leaves_searches_at_once_and_ends_the_processing(self):
+        # Nothing of it is removed yet when the answer comes.
+        with self.server("--fault", "blob.remove:sleep=500@1+,extractor.extract:sleep=1000@2+") as server:
+            image = self.add(server, 1)
+            at_work = server.upload(png(2)).json["imageId"]
+            wait_until(lambda: server.get(f"/api/v1/images/{at_work}/status").json["processingSteps"], "it is worked on")
+            self.delete(server, "images/" + image)
+            self.assertEqual(self.found(server), [])
+            self.assertEqual(server.items(), [item for item in server.items() if item["imageId"] == at_work])
+            self.delete(server, "images/" + at_work)
+            ledger = server.settle()
+            self.assertEqual((ledger["accepted"], ledger["deleted"], ledger["closes"]), (2, 2, True))
+            wait_until(lambda: not sum(server.lags().values()), "all is read")
+            completed = [r for r in server.records("deeplens.processing.completed") if at_work in json.dumps(r)]
+            self.assertEqual(completed, [])
+            self.assertEqual(sorted(one["receipt"]["itemId"] for one in self.receipts(server)), sorted([image, at_work]))
+            self.assertEqual((self.found(server), self.stored(server)), ([], []))
+
+
+if __name__ == "__main__":
+    harness.main()
