@@ -21,6 +21,7 @@
 //   near.h      near-duplicates: how they are found, and what becomes of them
 //   rebuild.h   another model for what is there, or the same vectors once more, without a pause
 //   items.c     status, item, list, delete, files
+//   items_delete.c   many deleted by a filter
 //   steps.def   the steps in ONE list, from which code, metrics and docs are made
 //   step.h      what a step is
 //   runner.c    everything around a step, written once; lane.c: its queues; process.c: what a worker does;
@@ -231,6 +232,19 @@ int item_list(struct flow *f, struct arena *arena, const struct media_query *que
               struct error *err);
 // Marks it and asks for its removal; durable. From now on it is not there for any reader (G9).
 int item_delete(struct flow *f, const char *tenant, const char *id, char canonical[ID_MAX], struct error *err);
+// Deletes all items of a kind that a filter lets through, as item_delete does: as many as one call may, the latest
+// first.
+struct delete_query {
+    const char *tenant;
+    const char *kind;            // "image" or "video"
+    const struct filter *filter; // as searches take it
+    int64_t to_ms;               // only what was uploaded before; 0: before now
+    const char *cursor;          // an earlier answer's; NULL: from the start
+    bool dry_run;                // only says what would be deleted
+};
+// `{dryRun, matched, sample, uploadedBefore, nextCursor}`: as long as there is a cursor, there may be more. Cut off, it
+// may be begun anew: what is being deleted is not met again.
+int items_delete(struct flow *f, const struct delete_query *query, json_t **out, struct error *err);
 // Opens the original (or the thumbnail: ERR_NOT_READY while there is none).
 int item_open(struct flow *f, struct arena *arena, const char *tenant, const char *id, bool thumbnail,
               struct media *media, struct blob_reader **out, struct error *err);

@@ -55,7 +55,7 @@ static void add_auto_tags(json_t *payload, const char *text)
 }
 
 // What filters see of an item: the client's members, and ours beside them.
-static json_t *make_payload(const struct media *m, const char *auto_tags)
+json_t *media_payload(const struct media *m, const char *auto_tags)
 {
     json_t *payload = js_parse(m->metadata, strlen(m->metadata), NULL);
     if (!json_is_object(payload)) {
@@ -120,7 +120,7 @@ static int upsert_together(struct flow *f, struct job *const *jobs, size_t count
     const struct indexing *first = jobs[0]->state;
     for (size_t i = 0; i < count; i++) {
         const struct indexing *x = jobs[i]->state;
-        payloads[i] = make_payload(&x->media, x->auto_tags);
+        payloads[i] = media_payload(&x->media, x->auto_tags);
         points[i] = (struct index_point){
             .id = jobs[i]->event.media_id, .vector = jobs[i]->event.indexing.vector, .payload = payloads[i]};
     }
@@ -139,7 +139,7 @@ static int upsert_words(struct flow *f, struct job *job, struct error *err)
     float *vector = arena_alloc(&job->arena, dimension * sizeof *vector);
     if (words_of_labels(f, x->labels.at, x->labels.count, vector, err) < 0)
         return -1;
-    _cleanup_json_ json_t *payload = make_payload(&x->media, x->auto_tags);
+    _cleanup_json_ json_t *payload = media_payload(&x->media, x->auto_tags);
     const struct index_point point = {.id = job->event.media_id, .vector = vector, .payload = payload};
     if (f->index.ops->ensure(f->index.state, x->words, dimension, err) < 0)
         return -1;

@@ -203,19 +203,24 @@ struct delete_call {
     struct emit event;
 };
 
-static int delete_tx(struct meta_tx *tx, void *arg, struct error *err)
+int item_delete_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct emit *event, struct error *err)
 {
-    struct delete_call *call = arg;
-    struct flow *f = call->flow;
     struct media media;
-    if (visible(f, tx, &call->arena, call->tenant, call->id, &media, err) < 0)
+    if (visible(f, tx, arena, tenant, id, &media, err) < 0)
         return -1;
     if (media.parent)
         return error_set(err, ERR_CONFLICT, "A frame goes with its video, %s, and not by itself", media.parent);
     const struct media_patch patch = {.set_status = true, .status = MEDIA_DELETING};
-    if (f->meta.ops->media_update(tx, call->tenant, call->id, &patch, err) < 0)
+    if (f->meta.ops->media_update(tx, tenant, id, &patch, err) < 0)
         return -1;
-    return flow_publish_tx(f, tx, &call->event, err);
+    return flow_publish_tx(f, tx, event, err);
+}
+
+static int delete_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct delete_call *call = arg;
+    return item_delete_tx(call->flow, tx, &call->arena, call->tenant, call->id, &call->event, err);
 }
 
 int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct emit *out,

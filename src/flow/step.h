@@ -161,6 +161,13 @@ int item_buried(struct flow *f, struct meta_tx *tx, const char *tenant, const ch
 int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct emit *out,
                       struct error *err);
 
+// Marks the item and publishes that event. ERR_NOT_FOUND also when it is being deleted already.
+int item_delete_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct emit *event, struct error *err);
+
+// What filters are matched against; the caller's. `auto_tags` NULL: the item's.
+json_t *media_payload(const struct media *media, const char *auto_tags);
+
 // The headers of an event's record: CloudEvents attributes and the priority. `time` is what ce_time says.
 enum { EMIT_HEADERS = 6 };
 size_t emit_headers(const struct emit *emit, const char *time, struct elog_header out[EMIT_HEADERS]);

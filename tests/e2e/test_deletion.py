@@ -200,6 +200,85 @@ class Kills(Deletion):
                     self.assertEqual(self.stored(server), [])
 
 
+class Many(Deletion):
+    def fill(self, server, count, tenant=None) -> dict:
+        """Ids by season, 0 to 2."""
+        ids = {season: [] for season in range(3)}
+        for seed in range(count):
+            answer = server.upload_form(png(seed, 32, 24), f"{seed}.png", tenant=tenant, metadata=json.dumps({"season": seed % 3}))
+            ids[seed % 3].append(answer.json["imageId"])
+        server.settle()
+        return ids
+
+    def left(self, server, tenant=None) -> list:
+        return sorted(item["imageId"] for item in server.items(tenant=tenant))
+
+    def test_what_a_filter_lets_through_is_deleted(self):
+        with self.server("--tenants-auto-create") as server:
+            ids, theirs = self.fill(server, 12), self.fill(server, 3, "shop")
+            path, filter = "/api/v1/images/delete", {"season": [0, 1], "sizeBytes": {"gt": 0}}
+            answer = server.post_json(path, {"filter": filter, "dryRun": True})
+            self.assertEqual((answer.status, answer.json["matched"], answer.json["nextCursor"]), (200, 8, None))
+            self.assertEqual(sorted(one["imageId"] for one in answer.json["sample"]), sorted(ids[0] + ids[1]))
+            self.assertEqual(len(self.left(server)), 12)  # nothing was done
+            before = answer.json["uploadedBefore"]
+            late = server.upload_form(png(99), "late.png", metadata='{"season": 0}').json["imageId"]
+            answer = server.post_json(path, {"filter": filter, "uploadedBefore": before})
+            self.assertEqual((answer.status, answer.json["matched"]), (202, 8))
+            self.assertEqual(self.left(server), sorted(ids[2] + [late]))  # at once
+            self.assertEqual(server.post_json(path, {"filter": filter, "uploadedBefore": before}).json["matched"], 0)
+            ledger = server.settle()
+            self.assertEqual((ledger["deleted"], ledger["closes"]), (8, True))
+            self.assertEqual(sorted(one["receipt"]["itemId"] for one in self.receipts(server)), sorted(ids[0] + ids[1]))
+            self.assertEqual(len(self.left(server, "shop")), 3)
+            self.assertEqual(sum(map(len, theirs.values())), 3)
+            for body, code in (({}, "INVALID_REQUEST"), ({"filter": {}}, "INVALID_FILTER"), ({"filter": {"a": {"b": 1}}}, "INVALID_FILTER"),
+                               ({"filter": filter, "cursor": "none"}, "INVALID_CURSOR"), ({"filter": filter, "dry": True}, "INVALID_REQUEST"),
+                               ({"filter": filter, "uploadedBefore": "soon"}, "INVALID_REQUEST")):
+                self.assert_problem(server.post_json(path, body), 400, code)
+            self.assert_problem(server.post_json(path, {"filter": filter, "tenantId": "nobody"}), 404, "TENANT_UNKNOWN")
+
+    def test_by_the_command_line(self):
+        with self.server() as server:
+            ids = self.fill(server, 6)
+            run = lambda *words: self.cli("delete", *words, server=server)
+            answer = run("--filter", '{"season": 1}', "--dry-run")
+            self.assertIn("2 images would be deleted", answer.stdout, answer.stderr)
+            self.assertIn(ids[1][0], answer.stdout)
+            answer = run("--filter", '{"season": 1}')
+            self.assertEqual((answer.returncode, "--yes" in answer.stderr), (2, True))
+            self.assertEqual(len(self.left(server)), 6)
+            answer = run("--filter", '{"season": 1}', "--yes", "--json")
+            self.assertEqual((answer.returncode, json.loads(answer.stdout)["matched"]), (0, 2), answer.stderr)
+            self.assertEqual(self.left(server), sorted(ids[0] + ids[2]))
+            self.assertIn("0 images", run("--filter", '{"season": 1}', "--yes").stdout)
+            self.assertIn("0 videos", run("--filter", '{"season": 0}', "--videos", "--yes").stdout)
+            for words in ((), ("--filter", "{", "--yes"), ("--filter", '{"season": 0}', ids[0][0]), ("--dry-run", ids[0][0])):
+                self.assertEqual(run(*words).returncode, 2, words)
+            self.assertEqual(run("--filter", "{}", "--yes").returncode, 1)
+            self.assertEqual(len(self.left(server)), 4)
+
+    def test_g2_killed_in_the_middle_and_asked_for_again(self):
+        with self.server() as server:
+            for seed in range(230):  # three pages
+                self.assertEqual(server.upload(png(seed, 16, 12, 2)).status, 202)
+            server.settle()
+        filter = {"filter": {"kind": "image"}}
+        server.flags = ("--fault", "meta.media_list:kill@2")
+        server.start()
+        with self.assertRaises(OSError):
+            server.post_json("/api/v1/images/delete", filter)
+        wait_until(lambda: server.process.poll() is not None, "it is killed")
+        server.stop()
+        server.flags = ()
+        with server.start():
+            self.assertEqual(server.post_json("/api/v1/images/delete", filter).json["matched"], 130)
+            ledger = server.settle()
+            self.assertEqual((ledger["accepted"], ledger["deleted"], ledger["closes"]), (230, 230, True))
+            self.assertEqual(len(self.receipts(server)), 230)
+            self.assertEqual((self.found(server), self.stored(server)), ([], []))
+
+
 class Videos(Deletion, VideoCase):
     def test_g9_a_video_killed_in_the_middle(self):
         with self.server("--video-interval", "200ms") as server:

@@ -167,6 +167,8 @@ def use_images(client):
     client.ask("GET", "/api/v1/duplicates", query="?imageId=" + first)
     client.ask("GET", "/api/v1/search", query="?text=a%20dog")
     client.ask("DELETE", "/api/v1/images/{id}", {"id": second})
+    for body in (b'{"filter":{"shop":"none"},"dryRun":true}', b'{"filter":{"shop":"none"}}', b'{"filter":{}}'):
+        client.ask("POST", "/api/v1/images/delete", body=body, kind="application/json")
     use_receipts(client, second)
 
 
@@ -214,6 +216,8 @@ def use_videos(client):
     client.ask("GET", "/api/v1/images/{id}", {"id": frame["imageId"]})
     body, kind = form(file=png(1), filter=json.dumps({"videoId": video}))
     assert client.ask("POST", "/api/v1/search", body=body, kind=kind)[1]["results"][0]["videoId"] == video
+    for body in (b'{"filter":{"shop":"north"},"dryRun":true}', b'{"filter":{"shop":"north"}}'):
+        assert client.ask("POST", videos + "/delete", body=body, kind="application/json")[1]["matched"] == 1
     client.ask("DELETE", videos + "/{id}", one)
 
 
