@@ -72,3 +72,16 @@ void api_admin_tenant_alter(struct http_request *req, void *ctx, void *sink)
     int rc = alter_tenant(req, ctx, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }
+
+void api_admin_tenant_remove(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct error err = {0};
+    json_t *body = NULL;
+    bool dry_run;
+    int rc = api_flag(req, "dryRun", false, &dry_run, &err);
+    if (rc == 0)
+        rc = admin_tenant_remove(api_flow(ctx), http_param(req, "tenant"), dry_run, &body, &err);
+    bool going_on = rc == 0 && strcmp(js_str(body, "status", ""), "removing") == 0;
+    api_reply(req, going_on ? 202 : 200, rc, body, &err);
+}

@@ -104,6 +104,7 @@ API_HANDLER(api_admin_replay);
 API_HANDLER(api_admin_tenants);
 API_HANDLER(api_admin_tenant_add);
 API_HANDLER(api_admin_tenant_alter);
+API_HANDLER(api_admin_tenant_remove);
 API_HANDLER(api_admin_models);
 API_HANDLER(api_admin_model_use);
 API_HANDLER(api_admin_model_drop);

@@ -86,6 +86,7 @@ static const struct http_route table[] = {
      .handle = api_admin_tenant_alter,
      .body = HTTP_BODY_BUFFER,
      .max_body = JSON_BODY_MAX},
+    {.method = "DELETE", .pattern = "/api/v1/admin/tenants/{tenant}", .handle = api_admin_tenant_remove, .waits = true},
     {.method = "GET", .pattern = "/api/v1/admin/models", .handle = api_admin_models},
     {.method = "PUT",
      .pattern = "/api/v1/admin/models/default",

@@ -79,6 +79,7 @@ int admin_tenants(struct flow *f, json_t **out, struct error *err)
         json_t *tenant = json_pack("{s:s}", "name", call.rows[i].name);
         js_set_time(tenant, "createdAt", call.rows[i].created_ms);
         js_set_str(tenant, "duplicatePolicy", call.policies[i]);
+        js_set_time(tenant, "removedSince", call.rows[i].leaving_ms);
         json_array_append_new(list, tenant);
     }
     *out = json_pack("{s:o}", "tenants", list);

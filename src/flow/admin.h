@@ -2,6 +2,7 @@
 // Administration: what operators ask and change. Answers are JSON, as the API gives them.
 //
 //   admin.c           ledger, tenants, models
+//   admin_leave.c     a tenant removed
 //   admin_topics.c    topics: list, describe, create, alter, delete, ensure
 //   admin_recreate.c  a topic made anew, with what was on its way put back
 //   admin_records.c   records: read where they stand, published by hand
@@ -21,6 +22,10 @@ int admin_ledger(struct flow *f, const char *tenant, struct meta_ledger *out, st
 bool admin_ledger_closes(const struct meta_ledger *l);
 int admin_tenant_add(struct flow *f, const char *name, struct error *err);
 int admin_tenants(struct flow *f, json_t **out, struct error *err);
+// Removes a tenant with all that it has (admin_leave.c): refuses its uploads from now on, and goes a part of the way;
+// `status` is "removing" or "removed", `left` the items that are there still. What is left is gone on with by looks.
+int admin_tenant_remove(struct flow *f, const char *name, bool dry_run, json_t **out, struct error *err);
+int admin_leave_look(struct flow *f, struct error *err); // at all that are being removed
 // `default` is the tenant's; with the rebuilds of the tenant and everybody, or of all (rebuild_list).
 int admin_models(struct flow *f, const char *tenant, json_t **out, struct error *err);
 

@@ -32,8 +32,10 @@ static int list_tx(struct meta_tx *tx, void *arg, struct error *err)
     return w->flow->meta.ops->media_list(tx, &w->arena, &w->list, &w->rows, &w->count, err);
 }
 
-static bool passes(const struct filter *filter, const struct media *media)
+static bool passes(const struct filter *filter, const struct media *media) // NULL: all
 {
+    if (!filter)
+        return true;
     struct term terms[TERMS_MAX];
     _cleanup_json_ json_t *payload = media_payload(media, NULL);
     return filter_match(filter, terms, terms_make(payload, terms, TERMS_MAX));
@@ -119,6 +121,18 @@ static int go(struct walk *w, struct error *err)
             return -1;
     } while (w->count == PAGE && w->met < WALK && (w->query->dry_run || w->matched < MOST));
     return 0;
+}
+
+int items_delete_all(struct flow *f, const char *tenant, size_t *matched, struct error *err)
+{
+    const struct delete_query query = {.tenant = tenant};
+    struct walk w = {.flow = f, .query = &query, .list = {.tenant = tenant, .limit = PAGE}};
+    w.sample = json_array();
+    int rc = go(&w, err);
+    json_decref(w.sample);
+    if (rc == 0)
+        *matched = w.matched;
+    return rc;
 }
 
 int items_delete(struct flow *f, const struct delete_query *query, json_t **out, struct error *err)

@@ -28,9 +28,11 @@ static int get_setting(struct default_call *call, struct meta_tx *tx, const char
                        struct error *err)
 {
     struct error why = {0};
-    if (call->flow->meta.ops->setting_get(tx, call->arena, name, out, &why) == 0 || why.code == ERR_NOT_FOUND)
-        return 0;
-    return error_copy(err, &why);
+    if (call->flow->meta.ops->setting_get(tx, call->arena, name, out, &why) < 0)
+        return why.code == ERR_NOT_FOUND ? 0 : error_copy(err, &why);
+    if (!**out) // a tenant of that name was removed
+        *out = NULL;
+    return 0;
 }
 
 static const char *tenant_setting(struct arena *arena, const char *tenant)

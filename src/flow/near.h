@@ -62,6 +62,7 @@ int near_policy_for(struct flow *f, const char *tenant, enum near_policy *out, s
 // ERR_TENANT_UNKNOWN.
 int near_policy_own_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char **out,
                        struct error *err);
+int near_policy_forget_tx(struct flow *f, struct meta_tx *tx, const char *tenant, struct error *err);
 int near_policy_set(struct flow *f, const char *tenant, const char *name, struct error *err);
 
 // The score of a model from which pictures count as near-duplicates; 0: none.

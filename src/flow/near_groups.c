@@ -54,6 +54,12 @@ static int write_policy(struct meta_tx *tx, void *arg, struct error *err)
     return call->flow->meta.ops->setting_put(tx, setting_name(call->arena, call->tenant), call->value, err);
 }
 
+int near_policy_forget_tx(struct flow *f, struct meta_tx *tx, const char *tenant, struct error *err)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    return f->meta.ops->setting_put(tx, setting_name(&arena, tenant), "", err);
+}
+
 int near_policy_set(struct flow *f, const char *tenant, const char *name, struct error *err)
 {
     _cleanup_arena_ struct arena arena = {0};

@@ -165,6 +165,9 @@ int item_delete_event(struct flow *f, struct arena *arena, const char *tenant, c
 int item_delete_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
                    struct emit *event, struct error *err);
 
+// Deletes a tenant's items, as many as one call may.
+int items_delete_all(struct flow *f, const char *tenant, size_t *matched, struct error *err);
+
 // What filters are matched against; the caller's. `auto_tags` NULL: the item's.
 json_t *media_payload(const struct media *media, const char *auto_tags);
 

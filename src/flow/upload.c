@@ -482,7 +482,8 @@ static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
     struct meta_tenant tenant;
     struct error why = {0};
     if (flow_tenant(f, ack->arena, ack->row.tenant, &tenant, &why) == 0)
-        return 0;
+        return tenant.leaving_ms ? error_set(err, ERR_TENANT_UNKNOWN, "The tenant %.80s is being removed", tenant.name)
+                                 : 0;
     if (why.code != ERR_TENANT_UNKNOWN || !f->settings.tenants_auto_create)
         return error_copy(err, &why);
     ack->add_tenant = true;

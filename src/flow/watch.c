@@ -208,6 +208,13 @@ static void reconcile(struct watch *w)
     metric_add(M_PUT_BACK, NULL, (int64_t)items);
 }
 
+static void go_on_removing(struct watch *w)
+{
+    struct error why = {0};
+    if (admin_leave_look(w->flow, &why) < 0 && !why.outage)
+        log_warn("watch", "the removal of a tenant cannot go on, it is tried again: %s", why.message);
+}
+
 static void *watcher(void *arg)
 {
     struct watch *w = arg;
@@ -216,6 +223,7 @@ static void *watcher(void *arg)
         pthread_mutex_unlock(&w->lock);
         watch_look(w->flow, w->runner);
         reconcile(w);
+        go_on_removing(w);
         int64_t next = clock_mono_us() + w->flow->settings.lag_interval_ms * 1000;
         struct timespec until = {.tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000};
         pthread_mutex_lock(&w->lock);

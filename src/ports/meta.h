@@ -247,6 +247,7 @@ struct meta_tenant {
     const char *name;
     const char *slug; // [a-z0-9]+, unique: what collection names carry
     int64_t created_ms;
+    int64_t leaving_ms; // since when it is being removed; 0: it is not
 };
 
 struct meta_ops {
@@ -271,6 +272,11 @@ struct meta_ops {
                       struct error *err); // ERR_TENANT_UNKNOWN
     int (*tenant_list)(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count,
                        struct error *err); // by name
+
+    // leave: from now on nothing is uploaded to it (media_insert: ERR_TENANT_UNKNOWN); again: as before. remove: it is
+    // no more, with its counts; ERR_CONFLICT while there is an item of it. Both ERR_TENANT_UNKNOWN.
+    int (*tenant_leave)(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err);
+    int (*tenant_remove)(struct meta_tx *tx, const char *name, struct error *err);
 
     // Media. Insert counts `accepted` up; delete counts `deleted` up and takes steps and details along; of frames
     // neither does.

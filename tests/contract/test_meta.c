@@ -162,6 +162,8 @@ struct call {
 OP(tenant_add, tenant_add(tx, c->tenant, err))
 OP(tenant_get, tenant_get(tx, &c->f->arena, c->tenant, &c->who, err))
 OP(tenant_list, tenant_list(tx, &c->f->arena, &c->tenants, &c->count, err))
+OP(tenant_leave, tenant_leave(tx, c->tenant, c->ms, err))
+OP(tenant_remove, tenant_remove(tx, c->tenant, err))
 OP(insert, media_insert(tx, c->row, err))
 OP(get, media_get(tx, &c->f->arena, c->tenant, c->id, &c->media, err))
 OP(find_hash, media_find_hash(tx, &c->f->arena, c->tenant, c->text, &c->media, err))
@@ -354,6 +356,46 @@ static void tenants_are_added_once_and_listed_by_name(void **state)
     assert_string_equal(c.tenants[0].name, "acme");
     assert_string_equal(c.tenants[1].name, "default");
     assert_string_equal(c.tenants[2].name, "zebra");
+}
+
+static void a_tenant_leaves_and_is_no_more(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    struct media row = sample("shop", "img_1"), late = sample("shop", "img_2"), frame = sample("shop", "frm_1");
+    frame.parent = "img_1";
+    struct call c = {.f = f, .tenant = "shop", .id = "img_1", .row = &row, .ms = 5};
+    assert_writes(&c, insert);
+    assert_writes(&c, tenant_leave);
+    c.ms = 9; // the first time holds
+    assert_writes(&c, tenant_leave);
+    assert_reads(&c, tenant_get);
+    assert_int_equal(c.who.leaving_ms, 5);
+    assert_reads(&c, tenant_list);
+    assert_int_equal(c.count, 2);
+    assert_int_equal(c.tenants[0].leaving_ms, 0);
+    assert_int_equal(c.tenants[1].leaving_ms, 5);
+    c.row = &late;
+    assert_write_fails(&c, insert, ERR_TENANT_UNKNOWN);
+    c.row = &frame; // is part of what is there
+    assert_writes(&c, insert);
+    assert_write_fails(&c, tenant_remove, ERR_CONFLICT);
+    assert_writes(&c, delete);
+    assert_write_fails(&c, tenant_remove, ERR_CONFLICT);
+    c.id = "frm_1";
+    assert_writes(&c, delete);
+    assert_reads(&c, ledger);
+    assert_int_equal(c.ledger.accepted, 1);
+    assert_int_equal(c.ledger.deleted, 1);
+    assert_writes(&c, tenant_remove);
+    assert_read_fails(&c, tenant_get, ERR_TENANT_UNKNOWN);
+    assert_write_fails(&c, tenant_remove, ERR_TENANT_UNKNOWN);
+    assert_write_fails(&c, tenant_leave, ERR_TENANT_UNKNOWN);
+    add_tenant(f, "shop"); // another one
+    assert_reads(&c, tenant_get);
+    assert_int_equal(c.who.leaving_ms, 0);
+    c.row = &late;
+    assert_writes(&c, insert);
 }
 
 static void names_of_tenants_are_checked(void **state)
@@ -2204,6 +2246,7 @@ static int run(void)
     const struct CMUnitTest tests[] = {
         T(the_default_tenant_is_always_there),
         T(tenants_are_added_once_and_listed_by_name),
+        T(a_tenant_leaves_and_is_no_more),
         T(names_of_tenants_are_checked),
         T(slugs_are_short_and_unique),
         T(a_row_comes_back_as_it_went_in),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deleting: what each action removes, that it goes on after a kill, and the receipts that tell of it."""
 import base64
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -277,6 +279,72 @@ class Many(Deletion):
             self.assertEqual((ledger["accepted"], ledger["deleted"], ledger["closes"]), (230, 230, True))
             self.assertEqual(len(self.receipts(server)), 230)
             self.assertEqual((self.found(server), self.stored(server)), ([], []))
+
+
+class Tenants(Deletion, VideoCase):
+    def fill(self, server, tenant, images=3):
+        for seed in range(images):
+            self.assertEqual(server.upload(png(seed), tenant=tenant).status, 202)
+        self.assertEqual(self.upload(server, self.files.drawn("short.mp4"), tenant=tenant).status, 202)
+        server.settle()
+
+    def names(self, server) -> list:
+        return [tenant["name"] for tenant in server.get("/api/v1/admin/tenants").json["tenants"]]
+
+    def of(self, server, tenant) -> list:
+        """What there is of it on the disk."""
+        return [path for path in files_below(server.data_dir) if f"tenant-{tenant}/" in path or f"tenant_{tenant}_" in path]
+
+    def test_a_tenant_is_removed_whole(self):
+        with self.server("--tenants-auto-create") as server:
+            self.fill(server, "shop")
+            self.fill(server, "shop2")  # whose name begins alike
+            before = len(self.of(server, "shop2"))
+            hook = {"url": "http://localhost:9/", "tenantId": "shop"}
+            self.assertEqual(server.post_json("/api/v1/admin/webhooks", hook).status, 201)
+            self.assertEqual(server.request("PATCH", "/api/v1/admin/tenants/shop", b'{"duplicatePolicy": "reject"}').status, 200)
+            run = lambda *words: self.cli("tenants", "remove", *words, server=server)
+            self.assertIn("4 images and videos", run("shop", "--dry-run").stdout)
+            self.assertEqual(run("shop").returncode, 2)  # nobody to ask
+            self.assertEqual(len(server.items(tenant="shop")), 3)
+            answer = run("shop", "--yes")
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            self.assertEqual((self.names(server), self.of(server, "shop")), (["default", "shop2"], []))
+            self.assert_problem(server.get("/api/v1/images", X_Tenant_Id="shop"), 404, "TENANT_UNKNOWN")
+            self.assert_problem(server.request("DELETE", "/api/v1/admin/tenants/shop"), 404, "TENANT_UNKNOWN")
+            self.assert_problem(server.request("DELETE", "/api/v1/admin/tenants/default"), 409, "CONFLICT")
+            self.assertEqual(len(self.receipts(server, tenant="shop")), 4)  # which outlive it
+            self.assertEqual((len(self.of(server, "shop2")), len(server.items(tenant="shop2"))), (before, 3))
+            self.assertTrue(server.settle()["closes"])
+            self.fill(server, "shop")  # another one of that name has nothing of it
+            self.assertEqual(len(server.items(tenant="shop")), 3)
+            self.assertEqual(server.get("/api/v1/admin/webhooks", X_Tenant_Id="shop").json["webhooks"], [])
+            (tenant,) = [t for t in server.get("/api/v1/admin/tenants").json["tenants"] if t["name"] == "shop"]
+            self.assertNotIn("duplicatePolicy", tenant)
+
+    def test_g1_g2_killed_in_the_middle_it_goes_on_by_itself(self):
+        for moment in ("blob.remove:after:kill@3", "index.drop:after:kill@1", "meta.tenant_remove:kill@1"):
+            with self.subTest(moment):
+                name = moment.replace(":", "_").replace("@", "_")
+                with self.server("--tenants-auto-create", name=name) as server:
+                    self.fill(server, "shop")
+                server.flags = ("--fault", moment, "--lag-interval", "100ms")
+                server.start()
+                with contextlib.suppress(OSError, http.client.HTTPException):  # it may be killed before it answers
+                    self.assertEqual(server.request("DELETE", "/api/v1/admin/tenants/shop").status, 202)
+                wait_until(lambda: server.process.poll() is not None, "it is killed")
+                server.stop()
+                server.flags = flags = ("--tenants-auto-create", "--lag-interval", "100ms")
+                if "blob" in moment:  # it is not there for uploads any more
+                    server.flags = (*flags, "--fault", "blob.remove:UNAVAILABLE@1+")
+                    with server.start():
+                        self.assert_problem(server.upload(png(9), tenant="shop"), 404, "TENANT_UNKNOWN")
+                    server.flags = flags
+                with server.start():
+                    wait_until(lambda: self.names(server) == ["default"], "it is removed")
+                    self.assertEqual(self.of(server, "shop"), [])
+                    self.assertTrue(server.settle()["closes"])
+                    self.assertEqual(len(self.receipts(server, tenant="shop")), 4)
 
 
 class Videos(Deletion, VideoCase):

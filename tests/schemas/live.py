@@ -266,9 +266,22 @@ def use_admin(client):
     use_webhooks(client)
     use_alerts(client)
     use_topics(client)
+    use_removal(client)
     use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
         client.ask("GET", path)
+
+
+def use_removal(client):
+    tenant = {"tenant": "acme-corp"}
+    client.ask("DELETE", "/api/v1/admin/tenants/{tenant}", tenant, query="?dryRun=true")
+    deadline = time.monotonic() + WAIT
+    while client.ask("DELETE", "/api/v1/admin/tenants/{tenant}", tenant)[0] == 202:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the tenant is not removed")
+        time.sleep(0.05)
+    client.ask("DELETE", "/api/v1/admin/tenants/{tenant}", tenant)
+    client.ask("DELETE", "/api/v1/admin/tenants/{tenant}", {"tenant": "default"})
 
 
 def use_webhooks(client):

@@ -93,23 +93,25 @@ static int tag_list(const char *tags, struct buf *out, struct error *err)
 static int why_not(struct meta_tx *tx, const struct media *row, struct error *err)
 {
     _cleanup_pg_result_ PGresult *found = NULL;
-    if (pg_query(tx, "SELECT 1 FROM tenant WHERE name = $1", PG_ARGS(pg_text(row->tenant)), &found, err) < 0)
+    if (pg_query(tx, "SELECT leaving_ms FROM tenant WHERE name = $1", PG_ARGS(pg_text(row->tenant)), &found, err) < 0)
         return -1;
-    return PQntuples(found) ? error_set(err, ERR_EXISTS, "The item %.80s is there already", row->id)
-                            : no_tenant(row->tenant, err);
+    bool open = PQntuples(found) && (row->parent || pg_col_int(found, 0, 0) == 0);
+    return open ? error_set(err, ERR_EXISTS, "The item %.80s is there already", row->id) : no_tenant(row->tenant, err);
 }
 
-#define INSERT                                                                                                         \
+#define INSERT(and)                                                                                                    \
     "INSERT INTO media (" PG_MEDIA_COLUMNS ", tag_list) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"     \
     " coalesce($13, '{}'), coalesce($14, '[]'), coalesce($15, '{}'), $16, $17, $18, $19, $20, $21, $22, $23,"          \
-    " $24, $25, NULL, NULL, $26, $27, $28, $29, $30::text[] FROM tenant WHERE name = $1"                               \
-    " ON CONFLICT (tenant, id) DO NOTHING"
+    " $24, $25, NULL, NULL, $26, $27, $28, $29, $30::text[] FROM tenant WHERE name = $1" and                           \
+        " ON CONFLICT (tenant, id) DO NOTHING"
 
 int pg_media_insert(struct meta_tx *tx, const struct media *row, struct error *err)
 {
-    static const char frame[] = INSERT, upload[] = "WITH put AS (" INSERT " RETURNING 1) UPDATE tenant"
-                                                   " SET accepted = accepted + 1 WHERE name = $1"
-                                                   " AND EXISTS (SELECT 1 FROM put)";
+    static const char frame[] = INSERT(""),
+                      upload[] =
+                          "WITH put AS (" INSERT(" AND leaving_ms = 0") " RETURNING 1) UPDATE tenant"
+                                                                        " SET accepted = accepted + 1 WHERE name = $1"
+                                                                        " AND EXISTS (SELECT 1 FROM put)";
     _cleanup_buf_ struct buf list = BUF_INIT(TAG_LIST_MAX);
     bool changed;
     if (tag_list(row->tags, &list, err) < 0 || pg_wall(tx, row->tenant, err) < 0)

@@ -254,8 +254,9 @@ static const char version_9[] = "CREATE TABLE details ("
                                 ");"
                                 "ALTER TABLE details ALTER COLUMN bytes SET STORAGE EXTERNAL;" WALL("details", "");
 
-// Receipts of deletions. One deletion of an item at a time is under way.
+// Receipts of deletions, of which one of an item at a time is under way. Tenants that are being removed.
 static const char version_10[] =
+    "ALTER TABLE tenant ADD COLUMN leaving_ms BIGINT NOT NULL DEFAULT 0;"
     "CREATE TABLE receipt ("
     " num BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
     " tenant " TEXT " NOT NULL,"

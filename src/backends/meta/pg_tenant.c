@@ -43,7 +43,8 @@ static struct meta_tenant tenant_row(struct arena *arena, const PGresult *rows, 
 {
     return (struct meta_tenant){.name = pg_col_text(arena, rows, i, 0),
                                 .slug = pg_col_text(arena, rows, i, 1),
-                                .created_ms = pg_col_int(rows, i, 2)};
+                                .created_ms = pg_col_int(rows, i, 2),
+                                .leaving_ms = pg_col_int(rows, i, 3)};
 }
 
 static int unknown(const char *tenant, struct error *err)
@@ -54,8 +55,8 @@ static int unknown(const char *tenant, struct error *err)
 int pg_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, struct meta_tenant *out, struct error *err)
 {
     _cleanup_pg_result_ PGresult *found = NULL;
-    if (pg_query(tx, "SELECT name, slug, created_ms FROM tenant WHERE name = $1", PG_ARGS(pg_text(name)), &found, err) <
-        0)
+    if (pg_query(tx, "SELECT name, slug, created_ms, leaving_ms FROM tenant WHERE name = $1", PG_ARGS(pg_text(name)),
+                 &found, err) < 0)
         return -1;
     if (!PQntuples(found))
         return unknown(name, err);
@@ -66,7 +67,8 @@ int pg_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, str
 int pg_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count, struct error *err)
 {
     _cleanup_pg_result_ PGresult *found = NULL;
-    if (pg_query(tx, "SELECT name, slug, created_ms FROM tenant ORDER BY name", PG_NO_ARGS, &found, err) < 0)
+    if (pg_query(tx, "SELECT name, slug, created_ms, leaving_ms FROM tenant ORDER BY name", PG_NO_ARGS, &found, err) <
+        0)
         return -1;
     size_t n = (size_t)PQntuples(found);
     struct meta_tenant *rows = arena_alloc(arena, (n + 1) * sizeof *rows);
@@ -75,6 +77,31 @@ int pg_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant *
     *out = rows;
     *count = n;
     return 0;
+}
+
+int pg_tenant_leave(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err)
+{
+    _cleanup_pg_result_ PGresult *found = NULL;
+    if (pg_write_query(tx,
+                       "UPDATE tenant SET leaving_ms = CASE leaving_ms WHEN 0 THEN $2 ELSE leaving_ms END"
+                       " WHERE name = $1 RETURNING 1",
+                       PG_ARGS(pg_text(name), pg_int(now_ms)), &found, err) < 0)
+        return -1;
+    return PQntuples(found) ? 0 : unknown(name, err);
+}
+
+int pg_tenant_remove(struct meta_tx *tx, const char *name, struct error *err)
+{
+    bool there;
+    _cleanup_pg_result_ PGresult *removed = NULL;
+    if (pg_wall(tx, name, err) < 0 ||
+        exists(tx, "SELECT 1 FROM media WHERE tenant = $1 LIMIT 1", name, &there, err) < 0)
+        return -1;
+    if (there)
+        return error_set(err, ERR_CONFLICT, "The tenant %.80s has items still", name);
+    if (pg_write_query(tx, "DELETE FROM tenant WHERE name = $1 RETURNING 1", PG_ARGS(pg_text(name)), &removed, err) < 0)
+        return -1;
+    return PQntuples(removed) ? 0 : unknown(name, err);
 }
 
 // ---- The ledger: what was counted on the way in and out, and what is there, so that the sum is a check.

@@ -195,6 +195,8 @@ int sq_tenant_add(struct meta_tx *tx, const char *name, struct error *err);
 int sq_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, struct meta_tenant *out,
                   struct error *err);
 int sq_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count, struct error *err);
+int sq_tenant_leave(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err);
+int sq_tenant_remove(struct meta_tx *tx, const char *name, struct error *err);
 int sq_ledger(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err);
 #define SQ_MEDIA_COLUMNS                                                                                               \
     "tenant, id, kind, status, priority, file_name, content_type, format, hash, blob_key, thumb_key, uploaded_by,"     \

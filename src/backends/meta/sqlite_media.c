@@ -78,7 +78,7 @@ static int count_one(struct meta_tx *tx, const char *sql, const char *tenant, st
 
 int sq_media_insert(struct meta_tx *tx, const struct media *row, struct error *err)
 {
-    static const char upload[] = "UPDATE tenant SET accepted = accepted + 1 WHERE name = ?1",
+    static const char upload[] = "UPDATE tenant SET accepted = accepted + 1 WHERE name = ?1 AND leaving_ms = 0",
                       frame[] = "UPDATE tenant SET accepted = accepted + 0 WHERE name = ?1";
     if (count_one(tx, row->parent ? frame : upload, row->tenant, err) < 0)
         return -1;

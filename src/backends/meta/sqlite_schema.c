@@ -244,8 +244,9 @@ static const char version_9[] = "CREATE TABLE details ("
                                 " bytes BLOB NOT NULL"
                                 ");";
 
-// Receipts of deletions. One deletion of an item at a time is under way.
+// Receipts of deletions, of which one of an item at a time is under way. Tenants that are being removed.
 static const char version_10[] =
+    "ALTER TABLE tenant ADD COLUMN leaving_ms INTEGER NOT NULL DEFAULT 0;"
     "CREATE TABLE receipt ("
     " row INTEGER PRIMARY KEY,"
     " tenant TEXT NOT NULL,"

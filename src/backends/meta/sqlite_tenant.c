@@ -44,8 +44,10 @@ int sq_tenant_add(struct meta_tx *tx, const char *name, struct error *err)
 
 static struct meta_tenant tenant_row(struct arena *arena, sqlite3_stmt *stmt)
 {
-    return (struct meta_tenant){
-        .name = sq_col_text(arena, stmt, 0), .slug = sq_col_text(arena, stmt, 1), .created_ms = sq_col_int(stmt, 2)};
+    return (struct meta_tenant){.name = sq_col_text(arena, stmt, 0),
+                                .slug = sq_col_text(arena, stmt, 1),
+                                .created_ms = sq_col_int(stmt, 2),
+                                .leaving_ms = sq_col_int(stmt, 3)};
 }
 
 static int unknown(const char *tenant, struct error *err)
@@ -56,8 +58,8 @@ static int unknown(const char *tenant, struct error *err)
 int sq_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, struct meta_tenant *out, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    if (sq_query(tx, "SELECT name, slug, created_ms FROM tenant WHERE name = ?1", SQ_ARGS(sq_text(name)), &stmt, err) <
-        0)
+    if (sq_query(tx, "SELECT name, slug, created_ms, leaving_ms FROM tenant WHERE name = ?1", SQ_ARGS(sq_text(name)),
+                 &stmt, err) < 0)
         return -1;
     int rc = sq_next(tx, stmt, err);
     if (rc <= 0)
@@ -69,15 +71,15 @@ int sq_tenant_get(struct meta_tx *tx, struct arena *arena, const char *name, str
 int sq_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant **out, size_t *count, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    if (sq_query(tx, "SELECT name, slug, created_ms, count(*) OVER () FROM tenant ORDER BY name", SQ_NO_ARGS, &stmt,
-                 err) < 0)
+    if (sq_query(tx, "SELECT name, slug, created_ms, leaving_ms, count(*) OVER () FROM tenant ORDER BY name",
+                 SQ_NO_ARGS, &stmt, err) < 0)
         return -1;
     struct meta_tenant *rows = NULL;
     size_t n = 0;
     int rc;
     while ((rc = sq_next(tx, stmt, err)) > 0) {
         if (!rows)
-            rows = arena_alloc(arena, (size_t)sq_col_int(stmt, 3) * sizeof *rows);
+            rows = arena_alloc(arena, (size_t)sq_col_int(stmt, 4) * sizeof *rows);
         rows[n++] = tenant_row(arena, stmt);
     }
     if (rc < 0)
@@ -85,6 +87,26 @@ int sq_tenant_list(struct meta_tx *tx, struct arena *arena, struct meta_tenant *
     *out = rows;
     *count = n;
     return 0;
+}
+
+int sq_tenant_leave(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err)
+{
+    if (sq_exec(tx, "UPDATE tenant SET leaving_ms = iif(leaving_ms, leaving_ms, ?2) WHERE name = ?1",
+                SQ_ARGS(sq_text(name), sq_int(now_ms)), err) < 0)
+        return -1;
+    return sq_changes(tx) ? 0 : unknown(name, err);
+}
+
+int sq_tenant_remove(struct meta_tx *tx, const char *name, struct error *err)
+{
+    bool there;
+    if (exists(tx, "SELECT 1 FROM media WHERE tenant = ?1 LIMIT 1", name, &there, err) < 0)
+        return -1;
+    if (there)
+        return error_set(err, ERR_CONFLICT, "The tenant %.80s has items still", name);
+    if (sq_exec(tx, "DELETE FROM tenant WHERE name = ?1", SQ_ARGS(sq_text(name)), err) < 0)
+        return -1;
+    return sq_changes(tx) ? 0 : unknown(name, err);
 }
 
 // ---- The ledger: what was counted on the way in and out, and what is there, so that the sum is a check.
