@@ -2,6 +2,7 @@
 // Administration: what operators ask and change. Answers are JSON, as the API gives them.
 //
 //   admin.c           ledger, tenants, models
+//   admin_jobs.c      the steps as queues: how long, how quick, paused; what failed there
 //   admin_leave.c     a tenant removed
 //   admin_topics.c    topics: list, describe, create, alter, delete, ensure
 //   admin_recreate.c  a topic made anew, with what was on its way put back
@@ -107,7 +108,7 @@ int admin_lag(struct flow *f, json_t **out, struct error *err);
 // --- Dead letters
 
 struct deadletter_query { // NULL and 0: any
-    const char *code, *stage, *topic, *tenant;
+    const char *code, *stage, *topic, *tenant, *group;
     int64_t from_ms, to_ms; // failed at or after, and before
     const char *cursor;     // the id that the answer before ended with
     size_t limit;
@@ -121,5 +122,24 @@ int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct
 // Forgets the letters that failed before `before_ms` (0: all). A log forgets from its oldest end only, so that there is
 // no choice by code or tenant.
 int admin_deadletters_purge(struct flow *f, int64_t before_ms, bool dry_run, json_t **out, struct error *err);
+
+// --- Jobs: the steps as queues. `runner` NULL: this process runs none.
+
+struct runner;
+int admin_jobs(struct flow *f, struct runner *runner, json_t **out, struct error *err);
+// Changes how a step works in this process: how many events at once (`concurrency`; ADMIN_KEEP, or -1: no limit of its
+// own), and whether it begins any (`paused`). ERR_NOT_FOUND; ERR_CONFLICT when it runs elsewhere.
+int admin_job_alter(struct runner *runner, const char *step, int64_t concurrency, const bool *paused, json_t **out,
+                    struct error *err);
+// What failed for good there: as admin_deadletters. And putting that back: of the ids given, or (NULL) a page of all.
+struct job_page {
+    const char *cursor; // NULL: from the start
+    size_t limit;
+    int64_t to_ms; // what failed before; 0: before now
+};
+int admin_job_failed(struct flow *f, const char *step, const char *cursor, size_t limit, json_t **out,
+                     struct error *err);
+int admin_job_retry(struct flow *f, const char *step, const json_t *ids, const struct job_page *page, json_t **out,
+                    struct error *err);
 
 #endif

@@ -68,7 +68,8 @@ static bool wanted(const json_t *letter, const struct deadletter_query *q)
 {
     const struct {
         const char *key, *value;
-    } tests[] = {{"code", q->code}, {"stage", q->stage}, {"topic", q->topic}, {"tenantId", q->tenant}};
+    } tests[] = {
+        {"code", q->code}, {"stage", q->stage}, {"topic", q->topic}, {"tenantId", q->tenant}, {"group", q->group}};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         if (tests[i].value && strcmp(js_str(letter, tests[i].key, ""), tests[i].value) != 0)
             return false;

@@ -145,3 +145,21 @@ void lag_note(struct lag_history *h, const struct elog_group_info *group, int64_
     }
     pthread_mutex_unlock(&h->lock);
 }
+
+double lag_rate(struct lag_history *h, const char *group)
+{
+    double rate = 0;
+    bool known = false;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < h->count; i++) {
+        const struct track *t = h->tracks[i];
+        if (strcmp(t->group, group) != 0 || t->count < 2)
+            continue;
+        const struct sample *first = at(t, 0), *last = newest(t);
+        int64_t from = first->committed < 0 ? 0 : first->committed, to = last->committed < 0 ? 0 : last->committed;
+        rate += (double)(to - from) * 1000 / (double)(last->at_ms - first->at_ms > 0 ? last->at_ms - first->at_ms : 1);
+        known = true;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return known ? rate : -1;
+}

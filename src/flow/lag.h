@@ -33,4 +33,7 @@ void lag_history_free(struct lag_history *h); // takes NULL
 void lag_note(struct lag_history *h, const struct elog_group_info *group, int64_t now_ms, int64_t interval_ms,
               enum lag_state *states);
 
+// Events a second that the group got on by, over the window; below 0 when there are not two samples, or it went back.
+double lag_rate(struct lag_history *h, const char *group);
+
 #endif

@@ -17,6 +17,7 @@ void lane_init(struct lane *lane, struct runner *r, const struct step *step)
     lane->step = step;
     lane->suspected = r->config.queue_events;
     lane->expected = recent_new();
+    lane->limit = RUNNER_NO_LIMIT;
     pthread_cond_init(&lane->room, NULL);
     for (int p = 0; p < PRIORITY_COUNT; p++)
         TAILQ_INIT(&lane->ready[p]);
@@ -193,7 +194,7 @@ void lane_add(struct lane *lane, struct elog_record *record)
 bool lane_enter(struct lane *lane, struct task *task, const char *key)
 {
     size_t len = strlen(key);
-    if (clock_mono_us() < lane->paused_until_us || *find_chain(lane, key, len, hash64(key, len)))
+    if (lane->limit >= 0 || clock_mono_us() < lane->paused_until_us || *find_chain(lane, key, len, hash64(key, len)))
         return false;
     return join_chain(lane, task, key, len);
 }

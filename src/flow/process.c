@@ -79,6 +79,7 @@ static void put_back(struct runner *r, struct task **tasks, size_t count, const 
         lane_put_back(lane, tasks[i]);
     }
     r->busy -= count;
+    lane->at_work -= count;
     if (r->careful)
         runner_wake_workers(r);
     pthread_mutex_unlock(&r->lock);

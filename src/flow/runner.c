@@ -50,6 +50,11 @@ static const enum media_priority orders[3][PRIORITY_COUNT] = {
     {PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH},
 };
 
+static bool may_begin(const struct lane *lane, int64_t now_us)
+{
+    return now_us >= lane->paused_until_us && (lane->limit < 0 || lane->at_work < (size_t)lane->limit);
+}
+
 static size_t take(struct runner *r, enum step_pool pool, struct task **out)
 {
     if (r->careful && r->busy)
@@ -61,12 +66,16 @@ static size_t take(struct runner *r, enum step_pool pool, struct task **out)
         for (int s = STEP_COUNT - 1; s >= 0; s--) {
             struct lane *lane = &r->lanes[s];
             size_t ready = lane->ready_count[order[p]];
-            if (lane->step->pool != pool || !ready || now < lane->paused_until_us)
+            if (lane->step->pool != pool || !ready || !may_begin(lane, now))
                 continue;
             size_t share = (ready + r->workers[pool] - 1) / r->workers[pool];
             size_t max = share < lane->step->batch ? share : lane->step->batch;
+            if (lane->limit >= 0 && max > (size_t)lane->limit - lane->at_work)
+                max = (size_t)lane->limit - lane->at_work;
             r->turn[pool]++;
-            return lane_take(lane, order[p], r->careful ? 1 : max, out);
+            size_t count = lane_take(lane, order[p], r->careful ? 1 : max, out);
+            lane->at_work += count;
+            return count;
         }
     return 0;
 }
@@ -332,15 +341,17 @@ void runner_settled(struct task *task, const struct error *err)
     pthread_mutex_lock(&r->lock);
     bool retry = !err && put_off(task);
     bool careful = r->careful > 0; // everybody was waiting for this task alone
-    enum step_pool pool = task->lane->step->pool;
+    struct lane *lane = task->lane;
+    enum step_pool pool = lane->step->pool;
     if (err)
         unsettled(r, task, err);
     else
         over(r, task);
     r->busy--;
+    lane->at_work--;
     if (careful)
         runner_wake_workers(r);
-    else if (err)
+    else if (err || lane->limit > 0)
         pthread_cond_signal(&r->work[pool]);
     if (retry) {
         r->retry_added = true;
@@ -544,10 +555,20 @@ void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT])
         const struct lane *lane = &r->lanes[s];
         out[s] = (struct runner_step_health){.name = lane->consumer ? lane->step->name : NULL,
                                              .held = lane->held_events,
+                                             .at_work = lane->at_work,
+                                             .limit = lane->limit,
                                              .paused = now < lane->paused_until_us};
         if (out[s].paused)
             memcpy(out[s].reason, lane->pause_reason, sizeof out[s].reason);
     }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void runner_limit(struct runner *r, enum step_id step, int limit)
+{
+    pthread_mutex_lock(&r->lock);
+    r->lanes[step].limit = limit;
+    runner_wake_workers(r);
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -20,11 +20,18 @@ struct runner_step_health {
     size_t held;      // events in memory: waiting, at work, or being settled
     bool paused;      // a dependency is down; work goes on by itself when it returns (G6)
     char reason[384];
+    size_t at_work; // of those held: at work or being settled
+    int limit;      // see runner_limit
 };
 
 // Starts the threads. `flow` must stay open until runner_stop has returned.
 int runner_start(struct flow *flow, const struct runner_config *config, struct runner **out, struct error *err);
 void runner_health(struct runner *r, struct runner_step_health out[STEP_COUNT]);
+// How many events a step may have at work at once in this process, from now on: RUNNER_NO_LIMIT (as it begins: as many
+// as its pool has workers, times its batch), or 0: it begins none, until this is called again. With a limit every event
+// takes its way by the log, so that nothing passes it. Not remembered.
+enum { RUNNER_NO_LIMIT = -1, RUNNER_LIMIT_MAX = 4096 };
+void runner_limit(struct runner *r, enum step_id step, int limit);
 // Ends what is at work, begins nothing new, waits for the effects, leaves the groups. Takes NULL.
 void runner_stop(struct runner *r);
 

@@ -93,6 +93,8 @@ struct lane { // one step's consumer and queue
     struct chain *keys[KEY_BUCKETS];
     struct part *parts;
     size_t held_events, held_bytes;
+    size_t at_work;          // taken, and not settled
+    _Atomic int limit;       // of `at_work`; written under the lock
     struct recent *expected; // ids of events that were settled before they come by the log
     int empty_polls;         // one after the other, with nothing held
     size_t suspected; // events to settle before none can be left that had begun when a process died; see runner.c

@@ -266,7 +266,7 @@ static int apply_events(struct runner *r, struct meta_tx *tx, struct task *task,
     for (struct emit *emit = task->job.emits; emit; emit = emit->next) {
         const struct step *step = step_onward_of(emit->topic);
         if (step && step->onward == ONWARD_APPLY && r->lanes[step - steps].consumer &&
-            apply_event(r, tx, step, emit, err) < 0)
+            r->lanes[step - steps].limit < 0 && apply_event(r, tx, step, emit, err) < 0)
             return -1;
     }
     return 0;

@@ -266,10 +266,22 @@ def use_admin(client):
     use_webhooks(client)
     use_alerts(client)
     use_topics(client)
+    use_jobs(client)
     use_removal(client)
     use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
         client.ask("GET", path)
+
+
+def use_jobs(client):
+    jobs, kind, step = "/api/v1/admin/jobs", "application/json", {"step": "thumbnail"}
+    client.ask("GET", jobs)
+    for body in (b'{"concurrency":2}', b'{"paused":true}', b'{"paused":false}', b'{"concurrency":null}', b'{"concurrency":0}', b"{}"):
+        client.ask("PATCH", jobs + "/{step}", step, body=body, kind=kind)
+    client.ask("PATCH", jobs + "/{step}", {"step": "none"}, body=b'{"paused":true}', kind=kind)
+    client.ask("GET", jobs + "/{step}/failed", {"step": "extract"}, query="?limit=1")
+    for body in (b'{"all":true,"limit":1}', b'{"ids":["0-999"]}', b"{}"):
+        client.ask("POST", jobs + "/{step}/retry", {"step": "extract"}, body=body, kind=kind)
 
 
 def use_removal(client):
