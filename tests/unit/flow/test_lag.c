@@ -121,6 +121,26 @@ static void test_g8_the_history_is_bounded(void **state)
     lag_history_free(h);
 }
 
+static void test_a_rate_is_of_all_partitions_over_the_window(void **state)
+{
+    struct lag_history *h = lag_history_new();
+    assert_true(lag_rate(h, "g") < 0); // nothing is known
+    note(h, "g", 0, (struct step){-1, 100}, 0);
+    assert_true(lag_rate(h, "g") < 0);
+    note(h, "g", 1, (struct step){10, 100}, 0);
+    note(h, "other", 0, (struct step){0, 100}, 0);
+    note(h, "other", 0, (struct step){90, 100}, 1000);
+    note(h, "g", 0, (struct step){20, 100}, 2000); // 10 a second
+    note(h, "g", 1, (struct step){20, 100}, 2000); // 5 a second
+    assert_float_equal(lag_rate(h, "g"), 15, 1e-9);
+    note(h, "g", 1, (struct step){20, 100}, 4000); // 2.5 a second
+    assert_float_equal(lag_rate(h, "g"), 12.5, 1e-9);
+    note(h, "g", 0, (struct step){0, 100}, 3000);
+    note(h, "g", 1, (struct step){0, 100}, 5000);
+    assert_true(lag_rate(h, "g") < 0); // somebody put it back
+    lag_history_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_rewound),
         cmocka_unit_test(test_looking_more_often_adds_no_samples),
         cmocka_unit_test(test_partitions_and_groups_are_told_apart),
+        cmocka_unit_test(test_a_rate_is_of_all_partitions_over_the_window),
         cmocka_unit_test(test_g8_the_history_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
