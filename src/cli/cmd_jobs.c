@@ -102,9 +102,9 @@ static int run_list(struct cli *cli, int argc, char **argv)
 
 // --- Changing
 
-static int alter(struct cli *cli, const char *step, json_t *body, bool json)
+static int alter(struct cli *cli, const char *step, json_t *change, bool json) // takes the change
 {
-    _cleanup_json_ json_t *taken = body;
+    _cleanup_json_ json_t *body = change;
     _cleanup_json_ json_t *answer = NULL;
     _cleanup_client_ struct client *client = NULL;
     _cleanup_buf_ struct buf path = CLIENT_PATH;
