@@ -6,7 +6,13 @@
 #include "api/api_int.h"
 #include "obs/metrics.h"
 
-enum { JSON_BODY_MAX = 65536, HUB_BODY_MAX = 1 << 20, FORM_ROOM = 1 << 20, RECORD_BODY_MAX = PRODUCE_MAX * 2 };
+enum {
+    JSON_BODY_MAX = 65536,
+    HUB_BODY_MAX = 1 << 20,
+    MESSAGES_BODY_MAX = 4 << 20,
+    FORM_ROOM = 1 << 20,
+    RECORD_BODY_MAX = PRODUCE_MAX * 2
+};
 
 static const struct http_route table[] = {
     {.method = "POST",
@@ -61,6 +67,14 @@ static const struct http_route table[] = {
     {.method = "GET", .pattern = "/api/v1/duplicates", .handle = api_duplicates},
     {.method = "GET", .pattern = "/api/v1/receipts", .handle = api_receipts},
     {.method = "GET", .pattern = "/api/v1/receipts/{id}", .handle = api_receipt},
+    {.method = "POST",
+     .pattern = "/api/v1/messages",
+     .handle = api_message_take,
+     .body = HTTP_BODY_BUFFER,
+     .max_body = MESSAGES_BODY_MAX,
+     .waits = true},
+    {.method = "GET", .pattern = "/api/v1/messages", .handle = api_messages},
+    {.method = "GET", .pattern = "/api/v1/messages/{id}", .handle = api_message_get},
     {.method = "GET", .pattern = "/api/v1/events", .handle = api_events},
     {.method = "POST",
      .pattern = "/hubs/processing-status/negotiate",

@@ -267,7 +267,7 @@ static int check_role_names(const char *roles, struct error *err)
             known |= strlen(steps[s].role) == len && strncmp(steps[s].role, at, len) == 0;
         if (!known)
             return error_set(err, ERR_CONFIG,
-                             "roles: \"%.*s\" is none of all, api, image, video, extract, index, maintenance",
+                             "roles: \"%.*s\" is none of all, api, image, video, extract, index, maintenance, message",
                              (int)(len < 64 ? len : 64), at);
         at += len;
     }
@@ -286,11 +286,12 @@ static int choose_steps(const struct app *app, unsigned *without, struct error *
         if (has_word(roles, role))
             continue;
         left |= 1U << s;
-        if (strcmp(role, "image") != 0 && strcmp(role, "video") != 0 && strcmp(role, "extract") != 0)
+        if (strcmp(role, "image") != 0 && strcmp(role, "video") != 0 && strcmp(role, "extract") != 0 &&
+            strcmp(role, "message") != 0)
             return error_set(
                 err, ERR_CONFIG,
                 "roles leaves out %s, which nobody else can do: its effects are in this data directory. Only "
-                "image, video and extract can be left to others",
+                "image, video, extract and message can be left to others",
                 role);
         if (app->flow.log.ops->caps & ELOG_TRANSACTIONAL)
             return error_set(

@@ -12,6 +12,7 @@
 //   status.c    processing.completed / .failed → the item's status
 //   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
+//   message.h   messages of chats: taken, and worked on by a step
 //   receipt.h   what was deleted, signed
 //   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate

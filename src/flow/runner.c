@@ -2,10 +2,11 @@
 // The runner's threads.
 //
 // One fetcher a step polls its topics into the step's lane, and stops while the lane is full: that is the
-// back-pressure. Pools of workers take from the lanes: `cpu` (prepare, extract), `io` (index, status, maintain),
-// `video`, so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent priority first
-// and, within it, the latest step: what was begun is ended before more is begun, which bounds what is in flight and
-// finds decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing starves.
+// back-pressure. Pools of workers take from the lanes: `cpu` (prepare, extract), `io` (index, status, maintain,
+// message), `video`, so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent
+// priority first and, within it, the latest step: what was begun is ended before more is begun, which bounds what is in
+// flight and finds decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing
+// starves.
 //
 // Settling is asynchronous: the meta store's writer groups the transactions of many tasks into one commit while the
 // workers go on. One timer thread publishes retries that are due, and keeps house.

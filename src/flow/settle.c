@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "flow/letter.h"
+#include "flow/message.h"
 #include "flow/runner_int.h"
 
 // --- Claim
@@ -26,6 +27,8 @@ static int show_step(struct flow *f, struct meta_tx *tx, struct task *task, cons
 {
     struct job *job = &task->job;
     const char *model = "";
+    if (task->decoded && job->event.topic == TOPIC_MESSAGES)
+        return message_show_tx(f, tx, job, status, err);
     const char *name = task->decoded ? task->lane->step->shown(job, &model) : NULL;
     if (!name)
         return 0;
@@ -80,6 +83,8 @@ static int look_up(struct flow *f, struct meta_tx *tx, struct job *job, struct e
 {
     bool gone;
     struct media media;
+    if (job->event.topic == TOPIC_MESSAGES) // it is about no item
+        return 0;
     if (job_media_tx(f, tx, job, &media, &gone, err) < 0)
         return -1;
     job->media_known = !gone;
@@ -88,15 +93,16 @@ static int look_up(struct flow *f, struct meta_tx *tx, struct job *job, struct e
     return 0;
 }
 
-// A tenant that only an event from elsewhere knows: the event ends here, whichever step it is for. An upload may make
-// the tenant, where uploads do.
+// A tenant that only an event from elsewhere knows: the event ends here, whichever step it is for. An upload or a
+// message may make the tenant, where uploads do.
 static int check_tenant(struct flow *f, struct meta_tx *tx, struct task *task, struct error *err)
 {
     struct job *job = &task->job;
     struct meta_tenant tenant;
     struct error why = {0};
     bool makes = f->settings.tenants_auto_create &&
-                 (job->event.topic == TOPIC_IMAGES_UPLOADED || job->event.topic == TOPIC_VIDEOS_UPLOADED);
+                 (job->event.topic == TOPIC_IMAGES_UPLOADED || job->event.topic == TOPIC_VIDEOS_UPLOADED ||
+                  job->event.topic == TOPIC_MESSAGES);
     if (!job->foreign || task->to_settle || makes ||
         f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0)
         return 0;

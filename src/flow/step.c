@@ -118,9 +118,14 @@ int job_emit(struct flow *f, struct job *job, const struct event *event, struct 
 
 size_t emit_headers(const struct emit *emit, const char *time, struct elog_header out[EMIT_HEADERS])
 {
+    const char *type = event_topic_type(emit->topic); // a message's has no name: the attribute must have one
     const struct elog_header headers[EMIT_HEADERS] = {
-        {"ce_specversion", "1.0"},  {"ce_id", emit->event_id}, {"ce_type", event_topic_type(emit->topic)},
-        {"ce_source", FLOW_SOURCE}, {"ce_time", time},         {"deeplens-priority", emit->priority},
+        {"ce_specversion", "1.0"},
+        {"ce_id", emit->event_id},
+        {"ce_type", *type ? type : event_topic_name(emit->topic)},
+        {"ce_source", FLOW_SOURCE},
+        {"ce_time", time},
+        {"deeplens-priority", emit->priority},
     };
     memcpy(out, headers, sizeof headers);
     return emit->priority ? EMIT_HEADERS : EMIT_HEADERS - 1;

@@ -234,6 +234,47 @@ struct receipt_query { // of deletions that have ended, the latest first
     size_t limit;
 };
 
+enum message_state {
+    MESSAGE_PENDING,    // others name it, itself has not come
+    MESSAGE_READY,      // it waits for its turn
+    MESSAGE_QUEUED,     // an attempt failed: it waits for the next one
+    MESSAGE_PROCESSING, // it is worked on
+    MESSAGE_PROCESSED,  // these two are ends
+    MESSAGE_FAILED
+};
+
+const char *message_state_name(enum message_state state);           // "pending" …; in meta_names.c
+int message_state_parse(const char *name, enum message_state *out); // -1 when unknown
+
+struct meta_message { // of a chat
+    const char *id;   // as its sender's program gave it; unique within the tenant
+    const char *tenant, *chat;
+    bool from_me;
+    const char *type; // "text" "image" …: any name
+    enum message_state state;
+    const char *content;                    // NULL: none
+    const char *metadata;                   // JSON object
+    const char *event_id;                   // of the event that it came with
+    const char *target;                     // the message that it changes; NULL: none
+    const char *media_id;                   // the item made of its media; NULL: none
+    const char *reactions;                  // JSON object: who → {emoji, ms}; NULL: none
+    const char *delivery;                   // of one from us: "sent" "delivered" "read" "failed"; NULL: not known
+    int64_t sent_ms;                        // as its sender says
+    int64_t received_ms, updated_ms;        //
+    int64_t edited_ms, deleted_ms;          // 0: never
+    const char *error_code, *error_message; // why its last attempt failed; NULL: it did not
+};
+
+struct message_query { // newest first: by sent_ms, then id, both descending
+    const char *tenant;
+    const char *chat, *type; // NULL: any
+    int state;               // enum message_state; -1: any
+    int64_t from_ms, to_ms;  // sent at or after / before; 0: no bound
+    const char *before_id;   // the cursor: continue behind this row; NULL: from the start
+    int64_t before_ms;
+    size_t limit;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
@@ -425,6 +466,13 @@ struct meta_ops {
                        struct meta_receipt *out, struct error *err); // ERR_NOT_FOUND, also as long as it is under way
     int (*receipt_list)(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
                         struct meta_receipt **out, size_t *count, struct error *err);
+
+    // Messages. put replaces the one of that tenant and id.
+    int (*message_put)(struct meta_tx *tx, const struct meta_message *row, struct error *err);
+    int (*message_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                       struct meta_message *out, struct error *err); // ERR_NOT_FOUND
+    int (*message_list)(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
+                        struct meta_message **out, size_t *count, struct error *err);
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The names of states of media, as the API and events spell them.
+// The names of states of media and messages, as the API and events spell them.
 #include <string.h>
 
 #include "ports/meta.h"
@@ -37,6 +37,27 @@ int media_priority_parse(const char *name, enum media_priority *out)
     for (int i = 0; name && i < PRIORITY_COUNT; i++) {
         if (strcmp(priorities[i], name) == 0) {
             *out = (enum media_priority)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+static const char *const states[] = {
+    [MESSAGE_PENDING] = "pending",       [MESSAGE_READY] = "ready",         [MESSAGE_QUEUED] = "queued",
+    [MESSAGE_PROCESSING] = "processing", [MESSAGE_PROCESSED] = "processed", [MESSAGE_FAILED] = "failed",
+};
+
+const char *message_state_name(enum message_state state)
+{
+    return (size_t)state < ARRAY_LEN(states) ? states[state] : "unknown";
+}
+
+int message_state_parse(const char *name, enum message_state *out)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(states); i++) {
+        if (strcmp(states[i], name) == 0) {
+            *out = (enum message_state)i;
             return 0;
         }
     }

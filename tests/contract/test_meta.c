@@ -123,6 +123,8 @@ struct call {
     const struct meta_webhook *hook;
     const struct meta_delivery *delivery;
     const struct meta_receipt *receipt;
+    const struct meta_message *message;
+    const struct message_query *asked;
     int state;
     const char *const *ids;
     size_t id_count;
@@ -142,6 +144,7 @@ struct call {
     struct meta_webhook *hooks;
     struct meta_delivery *deliveries, one;
     struct meta_receipt found, *receipts;
+    struct meta_message *messages, said;
     struct meta_ledger ledger;
     struct meta_frames frames;
     bool waits;
@@ -215,6 +218,9 @@ OP(receipt_open, receipt_open(tx, &c->f->arena, c->tenant, c->id, &c->found, err
 OP(receipt_get, receipt_get(tx, &c->f->arena, c->tenant, c->id, &c->found, err))
 OP(receipt_list, receipt_list(tx, &c->f->arena, &(struct receipt_query){c->tenant, c->text, c->first, c->id, c->limit},
                               &c->receipts, &c->count, err))
+OP(message_put, message_put(tx, c->message, err))
+OP(message_get, message_get(tx, &c->f->arena, c->tenant, c->id, &c->said, err))
+OP(message_list, message_list(tx, &c->f->arena, c->asked, &c->messages, &c->count, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -1845,6 +1851,124 @@ static void deliveries_begin_anew_and_go(void **state)
     assert_int_equal(c.count, 0);
 }
 
+// ---- Messages
+
+static struct meta_message text_message(const char *tenant, const char *id, const char *chat, int64_t sent_ms)
+{
+    return (struct meta_message){.id = id,
+                                 .tenant = tenant,
+                                 .chat = chat,
+                                 .type = "text",
+                                 .state = MESSAGE_READY,
+                                 .content = "Hello",
+                                 .metadata = "{}",
+                                 .event_id = "evt_1",
+                                 .sent_ms = sent_ms,
+                                 .received_ms = 2,
+                                 .updated_ms = 3};
+}
+
+static void put_message(struct fixture *f, const struct meta_message *row)
+{
+    struct call c = {.f = f, .message = row};
+    assert_writes(&c, message_put);
+}
+
+static void messages_are_kept_and_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_message row = text_message("default", "m1", "a@s", 1000);
+    put_message(f, &row);
+    struct call c = {.f = f, .tenant = "default", .id = "m1"};
+    assert_reads(&c, message_get);
+    assert_string_equal(c.said.content, "Hello");
+    assert_false(c.said.from_me);
+    assert_null(c.said.target);
+    assert_null(c.said.error_code);
+    row.state = MESSAGE_FAILED, row.from_me = true, row.content = NULL, row.metadata = "{\"a\":1}", row.target = "m0";
+    row.media_id = "img_1", row.reactions = "{\"b\":{}}", row.delivery = "read", row.edited_ms = 5, row.deleted_ms = 6;
+    row.error_code = "TIMEOUT", row.error_message = "It took too long", row.event_id = "evt_2", row.chat = "b@s";
+    row.sent_ms = 7, row.received_ms = 8, row.updated_ms = 9, row.type = "caf\xc3\xa9";
+    put_message(f, &row);
+    assert_reads(&c, message_get);
+    const struct meta_message *m = &c.said;
+    assert_int_equal(m->state, MESSAGE_FAILED);
+    assert_true(m->from_me);
+    assert_null(m->content);
+    assert_string_equal(m->metadata, "{\"a\":1}");
+    assert_string_equal(m->target, "m0");
+    assert_string_equal(m->media_id, "img_1");
+    assert_string_equal(m->reactions, "{\"b\":{}}");
+    assert_string_equal(m->delivery, "read");
+    assert_string_equal(m->error_code, "TIMEOUT");
+    assert_string_equal(m->error_message, "It took too long");
+    assert_string_equal(m->event_id, "evt_2");
+    assert_string_equal(m->chat, "b@s");
+    assert_string_equal(m->type, "caf\xc3\xa9");
+    assert_int_equal(m->edited_ms, 5);
+    assert_int_equal(m->deleted_ms, 6);
+    assert_int_equal(m->sent_ms, 7);
+    assert_int_equal(m->received_ms, 8);
+    assert_int_equal(m->updated_ms, 9);
+    c.id = "m2";
+    assert_read_fails(&c, message_get, ERR_NOT_FOUND);
+    c.id = "m1", c.tenant = "shop"; // another tenant's
+    assert_read_fails(&c, message_get, ERR_NOT_FOUND);
+    row.tenant = "shop", row.content = "theirs"; // the same id is another message there
+    put_message(f, &row);
+    c.tenant = "default";
+    assert_reads(&c, message_get);
+    assert_null(c.said.content);
+}
+
+static void assert_messages(struct fixture *f, const struct message_query *query, const char *ids)
+{
+    struct call c = {.f = f, .asked = query};
+    char text[256] = "";
+    assert_reads(&c, message_list);
+    for (size_t i = 0; i < c.count; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", c.messages[i].id);
+    assert_string_equal(text, ids);
+}
+
+static void messages_are_listed_newest_first(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *id, *chat, *type;
+        enum message_state state;
+        int64_t sent_ms;
+    } rows[] = {{"m1", "a@s", "text", MESSAGE_PROCESSED, 10},
+                {"m2", "b@s", "text", MESSAGE_FAILED, 30},
+                {"m3", "a@s", "image", MESSAGE_PROCESSED, 20},
+                {"m4", "a@s", "text", MESSAGE_READY, 20}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct meta_message row = text_message("default", rows[i].id, rows[i].chat, rows[i].sent_ms);
+        row.type = rows[i].type, row.state = rows[i].state;
+        put_message(f, &row);
+    }
+    struct meta_message other = text_message("shop", "m5", "a@s", 15);
+    put_message(f, &other);
+    struct message_query q = {.tenant = "default", .state = -1, .limit = 10};
+    assert_messages(f, &q, "m2 m4 m3 m1");
+    q.limit = 2;
+    assert_messages(f, &q, "m2 m4");
+    q.before_ms = 20, q.before_id = "m4", q.limit = 10;
+    assert_messages(f, &q, "m3 m1");
+    q = (struct message_query){.tenant = "default", .state = -1, .limit = 10, .chat = "a@s"};
+    assert_messages(f, &q, "m4 m3 m1");
+    q.before_ms = 20, q.before_id = "m3";
+    assert_messages(f, &q, "m1");
+    q = (struct message_query){.tenant = "default", .state = MESSAGE_PROCESSED, .limit = 10};
+    assert_messages(f, &q, "m3 m1");
+    q.type = "text";
+    assert_messages(f, &q, "m1");
+    q = (struct message_query){.tenant = "default", .state = -1, .limit = 10, .from_ms = 20, .to_ms = 30};
+    assert_messages(f, &q, "m4 m3");
+    q.tenant = "shop", q.from_ms = q.to_ms = 0;
+    assert_messages(f, &q, "m5");
+}
+
 static int insert_and_fail(struct meta_tx *tx, void *arg, struct error *err)
 {
     return insert(tx, arg, err) < 0 ? -1 : error_set(err, ERR_INJECTED, "on purpose");
@@ -2293,6 +2417,8 @@ static int run(void)
         T(changes_take_part_in_transactions_and_are_told),
         T(a_deletion_under_way_becomes_its_receipt),
         T(receipts_are_listed_the_latest_first),
+        T(messages_are_kept_and_replaced),
+        T(messages_are_listed_newest_first),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

@@ -264,6 +264,7 @@ def use_admin(client):
     client.ask("GET", "/api/v1/admin/groups/{group}", {"group": groups[0]["name"]})
     use_live(client)
     use_webhooks(client)
+    use_messages(client)
     use_alerts(client)
     use_topics(client)
     use_jobs(client)
@@ -314,6 +315,28 @@ def use_webhooks(client):
     client.ask("POST", hooks + "/{id}/deliveries/{delivery}/replay", one)
     client.ask("DELETE", hooks + "/{id}", hook)
     client.ask("DELETE", hooks + "/{id}", hook)
+
+
+def use_messages(client):
+    messages, kind = "/api/v1/messages", "application/json"
+    one = {"messageId": "m1", "chatJid": "1@s.whatsapp.net", "content": "Hello", "timestamp": 1705234567, "metadata": {"isGroup": False}}
+    for _ in range(2):
+        client.ask("POST", messages, body=json.dumps(one).encode(), kind=kind)
+    to_it = {"chatJid": "1@s.whatsapp.net", "metadata": {"targetMessageId": "m1"}}
+    batch = [{**to_it, "messageId": "m2", "messageType": "reaction", "content": "!"},
+             {**to_it, "messageId": "m3", "messageType": "edit", "content": "Hello, again"},
+             {**to_it, "messageId": "m4", "messageType": "deletion", "chatJid": "2@s.whatsapp.net"}]
+    client.ask("POST", messages, body=json.dumps({"messages": batch}).encode(), kind=kind)
+    client.ask("POST", messages, body=b'{"messageId":"m5"}', kind=kind)
+    deadline = time.monotonic() + WAIT
+    while client.ask("GET", messages + "/{id}", {"id": "m4"})[1]["state"] != "failed":
+        if time.monotonic() > deadline:
+            raise RuntimeError("a message does not end")
+        time.sleep(0.05)
+    client.ask("GET", messages, query="?limit=2")
+    client.ask("GET", messages, query="?messageId=m1")
+    client.ask("GET", messages, query="?state=none")
+    client.ask("GET", messages + "/{id}", {"id": "none"})
 
 
 def use_alerts(client):

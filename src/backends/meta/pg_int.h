@@ -360,6 +360,11 @@ int pg_receipt_get(struct meta_tx *tx, struct arena *arena, const char *tenant, 
                    struct meta_receipt *out, struct error *err);
 int pg_receipt_list(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
                     struct meta_receipt **out, size_t *count, struct error *err);
+int pg_message_put(struct meta_tx *tx, const struct meta_message *row, struct error *err);
+int pg_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   struct meta_message *out, struct error *err);
+int pg_message_list(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
+                    struct meta_message **out, size_t *count, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

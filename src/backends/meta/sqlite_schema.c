@@ -262,8 +262,37 @@ static const char version_10[] =
     "CREATE INDEX receipt_by_time ON receipt (tenant, ended_ms, id) WHERE ended_ms > 0;"
     "CREATE INDEX receipt_by_item ON receipt (tenant, item, ended_ms, id) WHERE ended_ms > 0;";
 
-static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4, version_5,
-                                                    version_6, version_7, version_8, version_9, version_10};
+// Messages of chats (state: enum message_state).
+static const char version_11[] = "CREATE TABLE message ("
+                                " row INTEGER PRIMARY KEY,"
+                                " tenant TEXT NOT NULL,"
+                                " id TEXT NOT NULL,"
+                                " chat TEXT NOT NULL,"
+                                " from_me INTEGER NOT NULL,"
+                                " type TEXT NOT NULL,"
+                                " state INTEGER NOT NULL,"
+                                " content TEXT,"
+                                " metadata TEXT NOT NULL,"
+                                " event_id TEXT NOT NULL,"
+                                " target TEXT,"
+                                " media_id TEXT,"
+                                " reactions TEXT,"
+                                " delivery TEXT,"
+                                " sent_ms INTEGER NOT NULL,"
+                                " received_ms INTEGER NOT NULL,"
+                                " updated_ms INTEGER NOT NULL,"
+                                " edited_ms INTEGER NOT NULL,"
+                                " deleted_ms INTEGER NOT NULL,"
+                                " error_code TEXT,"
+                                " error_message TEXT"
+                                ");"
+                                "CREATE UNIQUE INDEX message_by_id ON message (tenant, id);"
+                                "CREATE INDEX message_by_time ON message (tenant, sent_ms, id);"
+                                "CREATE INDEX message_by_chat ON message (tenant, chat, sent_ms, id);"
+                                "CREATE INDEX message_by_state ON message (tenant, state, sent_ms, id);";
+
+static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4,  version_5, version_6,
+                                                    version_7, version_8, version_9, version_10, version_11};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages: how they are taken and read, and the step that works on them. See message.h.
+#include "flow/message.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/js.h"
+
+#define TARGET "targetMessageId"
+
+// --- What a message may be
+
+static int too_long(const char *what, int most, struct error *err)
+{
+    return error_set(err, ERR_EVENT_INVALID, "%s is longer than %d bytes", what, most);
+}
+
+// Types that change another message.
+static bool changes_another(const char *type)
+{
+    static const char *const types[] = {"reaction", "edit", "deletion", "delivery"};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+static const char *target_of(const struct event_message *m)
+{
+    const char *target = js_str(m->metadata, TARGET, NULL);
+    return target && *target ? target : NULL;
+}
+
+static int check(const struct event *event, struct arena *arena, const char **metadata, struct error *err)
+{
+    const struct event_message *m = &event->message;
+    const char *target = target_of(m);
+    _cleanup_free_ char *text = m->metadata ? js_dumps(m->metadata) : NULL;
+    if (m->metadata && !text)
+        return error_set(err, ERR_NO_MEMORY, "No memory for a message");
+    if (!*m->id || !*event->media_id)
+        return error_set(err, ERR_EVENT_INVALID, "messageId and chatJid may not be empty");
+    if (strlen(m->id) > MESSAGE_ID_MAX || (target && strlen(target) > MESSAGE_ID_MAX))
+        return too_long("The id of a message", MESSAGE_ID_MAX, err);
+    if (!*m->type || strlen(m->type) > MESSAGE_TYPE_MAX)
+        return error_set(err, ERR_EVENT_INVALID, "messageType has 1 to %d bytes", MESSAGE_TYPE_MAX);
+    if (m->content && strlen(m->content) > MESSAGE_TEXT_MAX)
+        return too_long("content", MESSAGE_TEXT_MAX, err);
+    if (text && strlen(text) > MESSAGE_METADATA_MAX)
+        return too_long("metadata", MESSAGE_METADATA_MAX, err);
+    if (changes_another(m->type) && !target)
+        return error_set(err, ERR_EVENT_INVALID, "A message of type %s must name the one that it changes: metadata.%s",
+                         m->type, TARGET);
+    if (target && strcmp(target, m->id) == 0)
+        return error_set(err, ERR_EVENT_INVALID, "metadata.%s names the message itself", TARGET);
+    *metadata = text ? arena_strdup(arena, text) : "{}";
+    return 0;
+}
+
+// --- Rows
+
+static struct meta_message make_row(const struct event *event, const char *metadata)
+{
+    const struct event_message *m = &event->message;
+    int64_t now = clock_now_ms();
+    return (struct meta_message){.id = m->id,
+                                 .tenant = event->tenant,
+                                 .chat = event->media_id,
+                                 .from_me = m->from_me,
+                                 .type = m->type,
+                                 .state = MESSAGE_READY,
+                                 .content = m->content,
+                                 .metadata = metadata,
+                                 .event_id = event->id,
+                                 .target = changes_another(m->type) ? target_of(m) : NULL,
+                                 .sent_ms = event->timestamp_ms > 0 ? event->timestamp_ms : now,
+                                 .received_ms = now,
+                                 .updated_ms = now};
+}
+
+// 1: there is a row; 0: there is none.
+static int find(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                struct meta_message *out, struct error *err)
+{
+    struct error why = {0};
+    if (f->meta.ops->message_get(tx, arena, tenant, id, out, &why) == 0)
+        return 1;
+    return why.code == ERR_NOT_FOUND ? 0 : error_copy(err, &why);
+}
+
+// What others said of it before it came. Only those of its own chat had a say.
+static void inherit(struct meta_message *row, const struct meta_message *pending)
+{
+    if (strcmp(row->chat, pending->chat) != 0)
+        return;
+    row->reactions = pending->reactions;
+    row->delivery = pending->delivery;
+    row->edited_ms = pending->edited_ms;
+    row->deleted_ms = pending->deleted_ms;
+    if (row->edited_ms)
+        row->content = pending->content;
+    if (!row->deleted_ms)
+        return;
+    row->content = NULL;
+    row->metadata = "{}";
+    row->reactions = NULL;
+}
+
+// The row of an event's message: the one that is there, else (`*added`) one made from the event, which is not stored
+// yet.
+static int row_of(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct event *event,
+                  struct meta_message *out, bool *added, struct error *err)
+{
+    const char *metadata;
+    struct meta_message there;
+    int found = find(f, tx, arena, event->tenant, event->message.id, &there, err);
+    if (found < 0)
+        return -1;
+    *added = !found || there.state == MESSAGE_PENDING;
+    *out = there;
+    if (!*added)
+        return 0;
+    if (check(event, arena, &metadata, err) < 0)
+        return -1;
+    *out = make_row(event, metadata);
+    if (found)
+        inherit(out, &there);
+    return 0;
+}
+
+// --- Taking
+
+struct take {
+    struct flow *flow;
+    struct arena *arena;
+    const char *tenant;
+    bool add_tenant;
+    const struct event *events;
+    struct emit *emits;
+    struct message_taken *out;
+    size_t count;
+};
+
+static int take_one(struct take *t, struct meta_tx *tx, size_t i, struct error *err)
+{
+    bool added;
+    struct meta_message row;
+    if (row_of(t->flow, tx, t->arena, &t->events[i], &row, &added, err) < 0)
+        return -1;
+    t->out[i] = (struct message_taken){.id = row.id, .state = row.state, .duplicate = !added};
+    if (!added)
+        return 0;
+    if (t->flow->meta.ops->message_put(tx, &row, err) < 0)
+        return -1;
+    return flow_publish_tx(t->flow, tx, &t->emits[i], err);
+}
+
+static int take_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct take *t = arg;
+    if (t->add_tenant && t->flow->meta.ops->tenant_add(tx, t->tenant, err) < 0)
+        return -1;
+    for (size_t i = 0; i < t->count; i++)
+        if (take_one(t, tx, i, err) < 0)
+            return -1;
+    return 0;
+}
+
+// The event's id is the message's: whatever brings it again, brings the same event.
+static int prepare(struct take *t, struct event *event, struct emit *out, struct error *err)
+{
+    char id[ID_MAX];
+    const char *metadata;
+    _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+    if (check(event, t->arena, &metadata, err) < 0)
+        return -1;
+    event->tenant = t->tenant;
+    id_derive("evt", arena_printf(t->arena, "%s/message/%s", t->tenant, event->message.id), NULL, id);
+    event->id = arena_strdup(t->arena, id);
+    if (event->timestamp_ms <= 0)
+        event->timestamp_ms = clock_now_ms();
+    if (event_encode(event, t->flow->settings.format, &text, err) < 0)
+        return -1;
+    *out = (struct emit){.event = *event,
+                         .topic = TOPIC_MESSAGES,
+                         .key = event->media_id,
+                         .event_id = event->id,
+                         .value = arena_memdup(t->arena, text.data, text.len),
+                         .value_len = text.len};
+    return 0;
+}
+
+static int check_tenant(struct take *t, struct error *err)
+{
+    struct meta_tenant tenant;
+    struct error why = {0};
+    if (flow_tenant(t->flow, t->arena, t->tenant, &tenant, &why) == 0)
+        return 0;
+    t->add_tenant = why.code == ERR_TENANT_UNKNOWN && t->flow->settings.tenants_auto_create;
+    return t->add_tenant ? 0 : error_copy(err, &why);
+}
+
+int message_take(struct flow *f, const char *tenant, struct event *events, size_t count, struct arena *arena,
+                 struct message_taken *out, struct error *err)
+{
+    struct take t = {.flow = f, .arena = arena, .tenant = tenant, .events = events, .out = out, .count = count};
+    if (count > MESSAGE_BATCH_MAX)
+        return error_set(err, ERR_INVALID, "At most %d messages are taken at once", MESSAGE_BATCH_MAX);
+    if (check_tenant(&t, err) < 0 || flow_check_outbox(f, err) < 0)
+        return -1;
+    t.emits = arena_alloc(arena, (count + 1) * sizeof *t.emits);
+    for (size_t i = 0; i < count; i++) {
+        struct error why = {0};
+        if (prepare(&t, &events[i], &t.emits[i], &why) == 0)
+            continue;
+        return why.code == ERR_EVENT_INVALID ? error_set(err, ERR_INVALID, "Message %zu: %s", i, why.message)
+                                             : error_copy(err, &why);
+    }
+    return f->meta.ops->write(f->meta.state, META_SYNCED, take_tx, &t, err);
+}
+
+// --- Reading
+
+struct read_call {
+    struct flow *flow;
+    struct arena *arena;
+    const char *tenant, *id;
+    const struct message_query *query;
+    struct meta_message one, *list;
+    size_t count;
+};
+
+static int get_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct read_call *call = arg;
+    return call->flow->meta.ops->message_get(tx, call->arena, call->tenant, call->id, &call->one, err);
+}
+
+static int list_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct read_call *call = arg;
+    return call->flow->meta.ops->message_list(tx, call->arena, call->query, &call->list, &call->count, err);
+}
+
+int message_get(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct meta_message *out,
+                struct error *err)
+{
+    struct meta_tenant known;
+    struct read_call call = {.flow = f, .arena = arena, .tenant = tenant, .id = id};
+    if (flow_tenant(f, arena, tenant, &known, err) < 0 || f->meta.ops->read(f->meta.state, get_tx, &call, err) < 0)
+        return -1;
+    *out = call.one;
+    return 0;
+}
+
+int message_list(struct flow *f, struct arena *arena, const struct message_query *query, struct meta_message **out,
+                 size_t *count, struct error *err)
+{
+    struct meta_tenant known;
+    struct read_call call = {.flow = f, .arena = arena, .query = query};
+    if (flow_tenant(f, arena, query->tenant, &known, err) < 0 ||
+        f->meta.ops->read(f->meta.state, list_tx, &call, err) < 0)
+        return -1;
+    *out = call.list;
+    *count = call.count;
+    return 0;
+}
+
+// --- What changes another message
+
+// Who sent it, as far as is known: in a chat of two the chat is the other one.
+static const char *sender_of(const struct event *event)
+{
+    const struct event_message *m = &event->message;
+    const char *sender = js_str(m->metadata, "sender", NULL);
+    if (m->from_me)
+        return "me";
+    if (!sender && js_bool(m->metadata, "isGroup", false))
+        sender = js_str(m->metadata, "senderName", NULL);
+    return sender ? sender : event->media_id;
+}
+
+// One reaction a sender, the last one; an empty one takes it back, and is kept so that an older one stays away.
+static int react(struct arena *arena, const struct event *event, const struct meta_message *by,
+                 struct meta_message *target, struct error *err)
+{
+    const char *who = sender_of(event);
+    _cleanup_json_ json_t *all =
+        target->reactions ? js_parse(target->reactions, strlen(target->reactions), err) : json_object();
+    if (!all)
+        return -1;
+    const json_t *before = json_object_get(all, who);
+    if (target->deleted_ms || (before && js_int(before, "ms", 0) > by->sent_ms))
+        return 0;
+    if (!before && json_object_size(all) >= MESSAGE_REACTIONS_MAX)
+        return error_set(err, ERR_EVENT_INVALID, "More than %d have reacted to message %.80s", MESSAGE_REACTIONS_MAX,
+                         target->id);
+    json_object_set_new(all, who,
+                        json_pack("{s:s,s:I}", "emoji", by->content ? by->content : "", "ms", (json_int_t)by->sent_ms));
+    _cleanup_free_ char *text = js_dumps(all);
+    if (!text)
+        return error_set(err, ERR_NO_MEMORY, "No memory for a reaction");
+    target->reactions = arena_strdup(arena, text);
+    return 0;
+}
+
+static void edit(const struct meta_message *by, struct meta_message *target)
+{
+    if (target->deleted_ms || by->sent_ms < target->edited_ms)
+        return;
+    target->content = by->content;
+    target->edited_ms = by->sent_ms;
+}
+
+static void remove_content(const struct meta_message *by, struct meta_message *target)
+{
+    target->deleted_ms = by->sent_ms;
+    target->content = NULL;
+    target->metadata = "{}";
+    target->reactions = NULL;
+}
+
+// News come in any order: what was read was delivered.
+static void deliver(const struct meta_message *by, struct meta_message *target)
+{
+    static const char *const order[] = {"sent", "failed", "delivered", "read"};
+    size_t old = 0, now = 0;
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if (target->delivery && strcmp(target->delivery, order[i]) == 0)
+            old = i + 1;
+        if (by->content && strcmp(by->content, order[i]) == 0)
+            now = i + 1;
+    }
+    if (now > old)
+        target->delivery = order[now - 1];
+}
+
+static int change_target(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct event *event,
+                         const struct meta_message *by, struct error *err)
+{
+    int rc = 0;
+    struct meta_message target;
+    int found = find(f, tx, arena, by->tenant, by->target, &target, err);
+    if (found < 0)
+        return -1;
+    if (!found)
+        target = (struct meta_message){.id = by->target,
+                                       .tenant = by->tenant,
+                                       .chat = by->chat,
+                                       .type = "unknown",
+                                       .state = MESSAGE_PENDING,
+                                       .metadata = "{}",
+                                       .event_id = by->event_id,
+                                       .sent_ms = by->sent_ms,
+                                       .received_ms = clock_now_ms()};
+    if (strcmp(target.chat, by->chat) != 0)
+        return error_set(err, ERR_EVENT_INVALID, "Message %.80s, which it names, is in another chat", by->target);
+    if (strcmp(by->type, "reaction") == 0)
+        rc = react(arena, event, by, &target, err);
+    else if (strcmp(by->type, "edit") == 0)
+        edit(by, &target);
+    else if (strcmp(by->type, "deletion") == 0)
+        remove_content(by, &target);
+    else
+        deliver(by, &target);
+    target.updated_ms = clock_now_ms();
+    return rc < 0 ? -1 : f->meta.ops->message_put(tx, &target, err);
+}
+
+// --- The step
+
+const char *step_message_shown(const struct job *job, const char **model)
+{
+    (void)job, (void)model;
+    return NULL; // message_show_tx
+}
+
+void step_message_work(struct flow *f, struct job *const *jobs, size_t count)
+{
+    (void)f;
+    for (size_t i = 0; i < count; i++) {
+        const char *metadata;
+        check(&jobs[i]->event, &jobs[i]->arena, &metadata, &jobs[i]->error);
+    }
+}
+
+int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
+{
+    bool added;
+    struct meta_message row;
+    if (row_of(f, tx, &job->arena, &job->event, &row, &added, err) < 0)
+        return STEP_FAILED;
+    if (row.state == MESSAGE_PROCESSED) // it came before, under another event
+        return STEP_OK;
+    if (row.target && change_target(f, tx, &job->arena, &job->event, &row, err) < 0)
+        return STEP_FAILED;
+    if (strcmp(row.type, "edit") == 0) // the text is where it belongs, and goes when that is deleted
+        row.content = NULL;
+    row.state = MESSAGE_PROCESSED;
+    row.error_code = row.error_message = NULL;
+    row.updated_ms = clock_now_ms();
+    return f->meta.ops->message_put(tx, &row, err);
+}
+
+// An event from elsewhere may name a tenant that is not there, and ends then without a row (settle.c).
+static int has_tenant(struct flow *f, struct meta_tx *tx, struct job *job, bool *out, struct error *err)
+{
+    struct meta_tenant tenant;
+    struct error why = {0};
+    *out = !job->foreign || f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0;
+    if (*out || why.code != ERR_TENANT_UNKNOWN)
+        return *out ? 0 : error_copy(err, &why);
+    *out = f->settings.tenants_auto_create;
+    return *out ? f->meta.ops->tenant_add(tx, job->event.tenant, err) : 0;
+}
+
+int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const char *status, struct error *err)
+{
+    static const struct {
+        const char *status;
+        enum message_state state;
+    } known[] = {{"running", MESSAGE_PROCESSING}, {"retrying", MESSAGE_QUEUED}, {"failed", MESSAGE_FAILED}};
+    bool added, tenant;
+    struct meta_message row;
+    struct error why = {0};
+    size_t i = 0;
+    while (i < ARRAY_LEN(known) && strcmp(known[i].status, status) != 0)
+        i++;
+    if (i == ARRAY_LEN(known)) // the effects of the step say it
+        return 0;
+    if (has_tenant(f, tx, job, &tenant, err) < 0)
+        return -1;
+    if (!tenant)
+        return 0;
+    if (row_of(f, tx, &job->arena, &job->event, &row, &added, &why) < 0)
+        return why.code == ERR_EVENT_INVALID ? 0 : error_copy(err, &why); // its work says it
+    if (row.state == MESSAGE_PROCESSED)
+        return 0;
+    row.state = known[i].state;
+    row.updated_ms = clock_now_ms();
+    if (job->error.code) {
+        row.error_code = error_code_name(job->error.code);
+        row.error_message = job->error.message;
+    }
+    return f->meta.ops->message_put(tx, &row, err);
+}
