@@ -78,6 +78,8 @@ API_HANDLER(api_duplicates);
 API_HANDLER(api_message_take);
 API_HANDLER(api_message_get);
 API_HANDLER(api_messages);
+API_HANDLER(api_whatsapp_verify);
+API_HANDLER(api_whatsapp_notify);
 API_HANDLER(api_search);
 API_HANDLER(api_search_get);
 API_HANDLER(api_events);

@@ -174,6 +174,10 @@ static void settle_flow(struct app *app)
         .hook_retry_max_ms = c->webhook_retry_max,
         .hook_keep_ms = c->webhook_keep,
         .hook_backlog = (uint64_t)c->webhook_backlog,
+        .whatsapp = {.app_secret = c->whatsapp_app_secret,
+                     .verify_token = c->whatsapp_verify_token,
+                     .tenant = c->whatsapp_tenant,
+                     .phone_number_id = c->whatsapp_phone_number_id},
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
     };
 }

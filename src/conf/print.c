@@ -154,7 +154,7 @@ static void print_properties(FILE *out, const struct option *o, const char *line
 
 static bool is_secret(const struct option *o)
 {
-    static const char *const ends[] = {"_key", "_token", "_password"};
+    static const char *const ends[] = {"_key", "_secret", "_token", "_password"};
     size_t len = strlen(o->name);
     for (size_t i = 0; i < ARRAY_LEN(ends); i++)
         if (len > strlen(ends[i]) && strcmp(o->name + len - strlen(ends[i]), ends[i]) == 0)

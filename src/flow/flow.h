@@ -13,6 +13,7 @@
 //   thumbnail.c processing.completed → a small WebP
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   message.h   messages of chats: taken, and worked on by a step
+//   whatsapp.h  what the WhatsApp Cloud API sends, read as messages
 //   receipt.h   what was deleted, signed
 //   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
@@ -61,6 +62,12 @@ struct flow_model {
     const struct extractor_model *model;
 };
 
+struct whatsapp_settings { // of the Cloud API; "" where nothing is set
+    const char *app_secret, *verify_token;
+    const char *tenant;          // whose its messages are
+    const char *phone_number_id; // only of this number
+};
+
 struct flow_settings {
     uint64_t upload_max_bytes;
     struct probe_limits limits;
@@ -90,6 +97,7 @@ struct flow_settings {
     int64_t hook_timeout_ms, hook_retry_base_ms, hook_retry_max_ms;
     int64_t hook_keep_ms;  // how long deliveries are tried, and shown after their end
     uint64_t hook_backlog; // deliveries of a webhook that may wait
+    struct whatsapp_settings whatsapp;
     double
         duplicate_score;  // from which pictures are near-duplicates (near.h); 0: as each model says; above 1: none are
     int duplicate_policy; // enum near_policy of uploads and tenants that name none

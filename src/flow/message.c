@@ -32,30 +32,48 @@ static const char *target_of(const struct event_message *m)
     return target && *target ? target : NULL;
 }
 
-static int check(const struct event *event, struct arena *arena, const char **metadata, struct error *err)
+static int check_with(const struct event *event, const char *metadata, struct error *err)
 {
     const struct event_message *m = &event->message;
     const char *target = target_of(m);
-    _cleanup_free_ char *text = m->metadata ? js_dumps(m->metadata) : NULL;
-    if (m->metadata && !text)
-        return error_set(err, ERR_NO_MEMORY, "No memory for a message");
     if (!*m->id || !*event->media_id)
         return error_set(err, ERR_EVENT_INVALID, "messageId and chatJid may not be empty");
+    if (strlen(event->media_id) > MESSAGE_ID_MAX)
+        return too_long("chatJid", MESSAGE_ID_MAX, err);
     if (strlen(m->id) > MESSAGE_ID_MAX || (target && strlen(target) > MESSAGE_ID_MAX))
         return too_long("The id of a message", MESSAGE_ID_MAX, err);
     if (!*m->type || strlen(m->type) > MESSAGE_TYPE_MAX)
         return error_set(err, ERR_EVENT_INVALID, "messageType has 1 to %d bytes", MESSAGE_TYPE_MAX);
     if (m->content && strlen(m->content) > MESSAGE_TEXT_MAX)
         return too_long("content", MESSAGE_TEXT_MAX, err);
-    if (text && strlen(text) > MESSAGE_METADATA_MAX)
+    if (strlen(metadata) > MESSAGE_METADATA_MAX)
         return too_long("metadata", MESSAGE_METADATA_MAX, err);
     if (changes_another(m->type) && !target)
         return error_set(err, ERR_EVENT_INVALID, "A message of type %s must name the one that it changes: metadata.%s",
                          m->type, TARGET);
     if (target && strcmp(target, m->id) == 0)
         return error_set(err, ERR_EVENT_INVALID, "metadata.%s names the message itself", TARGET);
+    return 0;
+}
+
+// The same, and its metadata as text, in the arena.
+static int check(const struct event *event, struct arena *arena, const char **metadata, struct error *err)
+{
+    const json_t *given = event->message.metadata;
+    _cleanup_free_ char *text = given ? js_dumps(given) : NULL;
+    if (given && !text)
+        return error_set(err, ERR_NO_MEMORY, "No memory for a message");
+    if (check_with(event, text ? text : "{}", err) < 0)
+        return -1;
     *metadata = text ? arena_strdup(arena, text) : "{}";
     return 0;
+}
+
+int message_check(const struct event *event, struct error *err)
+{
+    const char *metadata;
+    _cleanup_arena_ struct arena arena = {0};
+    return check(event, &arena, &metadata, err);
 }
 
 // --- Rows
@@ -348,6 +366,7 @@ static int change_target(struct flow *f, struct meta_tx *tx, struct arena *arena
         target = (struct meta_message){.id = by->target,
                                        .tenant = by->tenant,
                                        .chat = by->chat,
+                                       .from_me = strcmp(by->type, "delivery") == 0,
                                        .type = "unknown",
                                        .state = MESSAGE_PENDING,
                                        .metadata = "{}",

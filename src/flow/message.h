@@ -37,6 +37,8 @@ struct message_taken {
 int message_take(struct flow *f, const char *tenant, struct event *events, size_t count, struct arena *arena,
                  struct message_taken *out, struct error *err);
 
+int message_check(const struct event *event, struct error *err); // ERR_EVENT_INVALID: it cannot be taken
+
 int message_get(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct meta_message *out,
                 struct error *err); // ERR_NOT_FOUND, ERR_TENANT_UNKNOWN
 int message_list(struct flow *f, struct arena *arena, const struct message_query *query, struct meta_message **out,

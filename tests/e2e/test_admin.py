@@ -82,13 +82,13 @@ class Administration(Program):
 
     def test_what_the_catalogue_says_is_ensured(self):
         server = self.server()
-        self.json("topics", "delete", "whatsapp-ready-messages", "--yes", server=server)
+        self.json("topics", "delete", "deeplens.processing.deadletter", "--yes", server=server)
         self.json("topics", "alter", "deeplens.vectors.indexing", "--partitions", "6", "--yes", server=server)
         report = {t["name"]: t for t in self.json("topics", "ensure", "--dry-run", server=server, code=1)["topics"]}
-        self.assertEqual(report["whatsapp-ready-messages"]["state"], "missing")
+        self.assertEqual(report["deeplens.processing.deadletter"]["state"], "missing")
         self.assertEqual(report["deeplens.vectors.indexing"]["differences"], [{"setting": "partitions", "catalogue": 3, "actual": 6}])
         report = {t["name"]: t["state"] for t in self.json("topics", "ensure", server=server)["topics"]}
-        self.assertEqual((report["whatsapp-ready-messages"], report["deeplens.vectors.indexing"]), ("made", "differs"))
+        self.assertEqual((report["deeplens.processing.deadletter"], report["deeplens.vectors.indexing"]), ("made", "differs"))
         self.assertRegex(self.said("topics", "ensure", server=server), r"deeplens.vectors.indexing\s+differs\s+partitions 6, not 3")
         server.stop()
         server.start()

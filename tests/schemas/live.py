@@ -2,6 +2,8 @@
 """A real server, used a little: every answer is held against schemas/openapi.yaml, every event that it put on its
 topics against schemas/*.json."""
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -265,6 +267,7 @@ def use_admin(client):
     use_live(client)
     use_webhooks(client)
     use_messages(client)
+    use_whatsapp(client)
     use_alerts(client)
     use_topics(client)
     use_jobs(client)
@@ -339,6 +342,17 @@ def use_messages(client):
     client.ask("GET", messages + "/{id}", {"id": "none"})
 
 
+def use_whatsapp(client):
+    hook = "/webhooks/whatsapp"
+    client.ask("GET", hook, query="?hub.mode=subscribe&hub.verify_token=token&hub.challenge=5")
+    client.ask("GET", hook, query="?hub.mode=subscribe&hub.verify_token=wrong&hub.challenge=5")
+    body = json.dumps({"entry": [{"changes": [{"field": "messages", "value": {"messages": [
+        {"from": "1", "id": "wamid.1", "timestamp": "1705234567", "type": "text", "text": {"body": "Hello"}}]}}]}]}).encode()
+    signed = {"X-Hub-Signature-256": "sha256=" + hmac.new(b"secret", body, hashlib.sha256).hexdigest()}
+    assert client.ask("POST", hook, body=body, kind="application/json", headers=signed)[1]["taken"] == 1
+    client.ask("POST", hook, body=body, kind="application/json")
+
+
 def use_alerts(client):
     alerts, kind = "/api/v1/admin/alerts", "application/json"
     assert client.ask("POST", alerts + "/test")[0] == 200
@@ -405,7 +419,8 @@ def topics_of(client):
 def check(program, document, check_event):
     """`check_event(topic, form, event)` gives what is wrong with an event. Returns problems and the events' topics."""
     problems, asked, seen = [], set(), set()
-    runs = [("envelope", ["--alert-command", "true", "--alert-disk", "1000T"], (use_images, use_videos, use_admin)),
+    runs = [("envelope", ["--alert-command", "true", "--alert-disk", "1000T", "--whatsapp-app-secret", "secret",
+                          "--whatsapp-verify-token", "token"], (use_images, use_videos, use_admin)),
             ("flat", ["--events-format", "flat", "--events-ids", "bare"], (use_images, use_videos)),
             ("envelope", ["--fault", "extractor.extract:EXTRACTION_FAILED", "--retry-attempts", "1"], (use_dead_letters,))]
     for written, flags, uses in runs:

@@ -414,12 +414,13 @@ static void what_is_shown_can_be_loaded(void **state)
     conf_free(&again);
 }
 
-static void hides_passwords_in_addresses(void **state)
+static void hides_secrets_and_passwords_in_addresses(void **state)
 {
     struct conf *c = *state;
     assert_int_equal(conf_set(c, "server", "https://user:hunter2@host:8443/x", NULL), 0);
+    assert_int_equal(conf_set(c, "whatsapp.app_secret", "hunter3", NULL), 0);
     _cleanup_free_ char *shown = printed(NULL, c);
-    assert_null(strstr(shown, "hunter2"));
+    assert_null(strstr(shown, "hunter"));
     assert_non_null(strstr(shown, "server = \"https://user:***@host:8443/x\"\n"));
 }
 
@@ -441,7 +442,7 @@ int main(void)
         EACH(knows_its_flags),
         EACH(shows_every_option),
         EACH(what_is_shown_can_be_loaded),
-        EACH(hides_passwords_in_addresses),
+        EACH(hides_secrets_and_passwords_in_addresses),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }

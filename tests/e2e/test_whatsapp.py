@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The webhook of the WhatsApp Business Cloud API, called as its documentation says it calls."""
+import json
+import pathlib
+import sys
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+
+import whatsapp
+from whatsapp import change, notification, notify, status, text
+
+import harness
+from harness import Case, wait_until
+
+SECRETS = {"DEEPLENS_WHATSAPP_APP_SECRET": whatsapp.SECRET, "DEEPLENS_WHATSAPP_VERIFY_TOKEN": whatsapp.VERIFY}
+CHAT = "16505551234@s.whatsapp.net"
+
+
+class WhatsAppCase(Case):
+    def hook(self, *flags, env=None):
+        return self.server(*flags, env={**SECRETS, **(env or {})})
+
+    def get(self, server, message_id) -> dict:
+        return server.get("/api/v1/messages/" + urllib.parse.quote(message_id)).json
+
+    def wait(self, server, message_id, state="processed") -> dict:
+        return wait_until(lambda: (found := self.get(server, message_id)).get("state") == state and found, f"{message_id} is {state}")
+
+    def taken(self, answer) -> tuple:
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json["taken"], answer.json["duplicates"], answer.json["passedOver"]
+
+
+class Webhook(WhatsAppCase):
+    def test_the_handshake(self):
+        server = self.hook()
+        ask = lambda **q: server.get("/webhooks/whatsapp?" + urllib.parse.urlencode({"hub." + k: v for k, v in q.items()}))
+        answer = ask(mode="subscribe", verify_token=whatsapp.VERIFY, challenge="1158201444")
+        self.assertEqual((answer.status, answer.body, answer.headers["Content-Type"]), (200, b"1158201444", "text/plain; charset=utf-8"))
+        self.assert_problem(ask(mode="subscribe", verify_token=whatsapp.VERIFY + "x", challenge="1"), 403, "FORBIDDEN")
+        self.assert_problem(ask(mode="subscribe", challenge="1"), 403, "FORBIDDEN")
+        self.assert_problem(ask(mode="other", verify_token=whatsapp.VERIFY, challenge="1"), 400, "INVALID_REQUEST")
+        self.assert_problem(ask(mode="subscribe", verify_token=whatsapp.VERIFY, challenge="x" * 257), 400, "INVALID_REQUEST")
+
+    def test_there_is_none_without_secrets(self):
+        server = self.server()
+        body = notification(change([text(1)]))
+        self.assert_problem(server.get("/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=&hub.challenge=1"), 404, "NOT_FOUND")
+        self.assert_problem(notify(server, body, {"X-Hub-Signature-256": whatsapp.signature(body, "")}), 404, "NOT_FOUND")
+
+    def test_nothing_is_taken_that_is_not_signed(self):
+        server = self.hook()
+        body = notification(change([text(1)]))
+        good = whatsapp.signature(body)
+        for wrong in (whatsapp.signature(body, "another"), whatsapp.signature(body + b" "), good[:-1], good + "0", good[7:], "sha1=" + good[7:],
+                      "sha256=" + "g" * 64, ""):
+            self.assert_problem(notify(server, body, {"X-Hub-Signature-256": wrong}), 401, "UNAUTHORIZED")
+        self.assert_problem(server.request("POST", "/webhooks/whatsapp", body, {"Content-Type": "application/json"}), 401, "UNAUTHORIZED")
+        self.assertEqual(server.get("/api/v1/messages").json["items"], [])
+        self.assert_problem(notify(server, b"{"), 400, "INVALID_JSON")
+        self.assertEqual(self.taken(notify(server, b"{}")), (0, 0, 0))
+        self.assertEqual(self.taken(notify(server, body)), (1, 0, 0))
+        shown = self.cli("doctor", env={**SECRETS, "DEEPLENS_DATA_DIR": self.scratch + "/other"})
+        self.assertNotIn(whatsapp.SECRET, shown.stdout + shown.stderr + server.log_text())
+        self.assertNotIn(whatsapp.VERIFY, shown.stdout + shown.stderr + server.log_text())
+
+    def test_a_batch_and_its_redelivery(self):
+        server = self.hook()
+        body = notification(change([text(1), text(2)]), change([text(3)], [status("wamid.99", "sent")]))
+        self.assertEqual(self.taken(notify(server, body)), (4, 0, 0))
+        self.assertEqual(self.taken(notify(server, body)), (0, 4, 0))
+        self.assertEqual(self.taken(notify(server, notification(change([text(3), text(4)])))), (1, 1, 0))
+        server.settle()
+        found = self.get(server, "wamid.1")
+        self.assertEqual((found["state"], found["chatJid"], found["fromMe"], found["messageType"], found["content"], found["sentAt"]),
+                         ("processed", CHAT, False, "text", "Hello", "2024-01-14T12:16:08.000Z"))
+        self.assertEqual(found["metadata"], {"isGroup": False, "sender": CHAT, "senderName": "Kerry Fisher", "phoneNumberId": whatsapp.NUMBER})
+        self.assertEqual(len(server.records("whatsapp-ready-messages")), 5)
+        many = notification(change([text(n) for n in range(100, 2300)]))
+        self.assertEqual(self.taken(notify(server, many)), (2200, 0, 0))
+        server.settle()
+
+    def test_every_kind(self):
+        server = self.hook()
+        media = {"id": "M1", "mime_type": "image/jpeg", "sha256": "abc", "caption": "The sea"}
+        contacts = [{"name": {"formatted_name": "Jane"}, "phones": [{"phone": "+1"}]}]
+        kinds = [whatsapp.message(1, "document", {**media, "filename": "a.pdf"}),
+                 whatsapp.message(2, "audio", {"id": "M3", "mime_type": "audio/ogg", "voice": True}),
+                 whatsapp.message(3, "location", {"latitude": 52.5, "longitude": 13.4, "name": "Here"}),
+                 whatsapp.message(4, "contacts", contacts),
+                 whatsapp.message(5, "order", {"catalog_id": "c", "product_items": []}),
+                 {**text(6), "type": "unsupported", "errors": [{"code": 131051}]},
+                 text(7, "Group!", group_id="120363"), text(8, "Yes", context={"from": "15550783881", "id": "wamid.5"})]
+        self.assertEqual(self.taken(notify(server, notification(change(kinds)))), (8, 0, 0))
+        server.settle()
+        found = [self.get(server, f"wamid.{n}") for n in range(1, 9)]
+        self.assertEqual([m["messageType"] for m in found], ["document", "audio", "location", "contact", "order", "unsupported", "text", "text"])
+        self.assertEqual({m["state"] for m in found}, {"processed"})
+        said = [m["metadata"] for m in found]
+        self.assertEqual((found[0]["content"], said[0]["mediaId"], said[0]["fileName"], said[0]["sha256"]), ("The sea", "M1", "a.pdf", "abc"))
+        self.assertEqual((said[1]["voice"], said[2]["latitude"], said[3]["contacts"]), (True, 52.5, contacts))
+        self.assertEqual((said[4]["raw"], said[5]["raw"]["errors"]), (kinds[4], [{"code": 131051}]))
+        self.assertEqual((found[6]["chatJid"], said[6]["isGroup"], said[6]["sender"]), ("120363@g.us", True, CHAT))
+        self.assertEqual(said[7]["replyTo"], "wamid.5")
+
+    def test_what_changes_others(self):
+        server = self.hook()
+        changes = [whatsapp.message(4, "reaction", {"message_id": "wamid.1", "emoji": "👍"}),
+                   whatsapp.message(5, "edit", {"original_message_id": "wamid.2", "message": {"type": "text", "text": {"body": "Better"}}}),
+                   whatsapp.message(6, "revoke", {"original_message_id": "wamid.3"})]
+        notify(server, notification(change(changes[:2])))
+        notify(server, notification(change([text(1), text(2), text(3), changes[2]])))
+        server.settle()
+        one, two, three = (self.get(server, f"wamid.{n}") for n in (1, 2, 3))
+        self.assertEqual([(r["sender"], r["emoji"]) for r in one["reactions"]], [(CHAT, "👍")])
+        self.assertEqual((two["content"], three["content"], "deletedAt" in three), ("Better", None, True))
+
+    def test_statuses_and_echoes(self):
+        server = self.hook()
+        echo = {**text(50, "From the telephone"), "from": "15550783881", "to": "16505551234"}
+        self.assertEqual(self.taken(notify(server, notification(change(field="smb_message_echoes", message_echoes=[echo])))), (1, 0, 0))
+        for says in ("read", "sent", "delivered"):  # in any order
+            notify(server, notification(change(statuses=[status("wamid.50", says)])))
+        notify(server, notification(change(statuses=[status("wamid.51", "failed", [why]) for why in ("undeliverable", "outside the window")])))
+        server.settle()
+        found = self.get(server, "wamid.50")
+        self.assertEqual((found["fromMe"], found["chatJid"], found["content"], found["delivery"]), (True, CHAT, "From the telephone", "read"))
+        failed = self.get(server, "wamid.51")  # sent by another program, and not heard of otherwise
+        self.assertEqual((failed["state"], failed["fromMe"], failed["delivery"]), ("pending", True, "failed"))
+        self.assertEqual(self.get(server, "wamid.51.failed")["metadata"]["errors"][0]["code"], 131026)
+
+    def test_what_cannot_be_kept_holds_up_nothing(self):
+        server = self.hook("--whatsapp-phone-number-id", whatsapp.NUMBER)
+        bad = [whatsapp.message(1, "contacts", [{"name": "x" * 70000}]), whatsapp.message(2, "reaction", {"emoji": "👍"}),
+               text(3, "y" * 300000), {"type": "text"}, text(4, "well")]
+        body = json.loads(notification(change(bad[:3] + bad[4:])))
+        body["entry"][0]["changes"][0]["value"]["messages"] += [5, bad[3], "no message"]
+        self.assertEqual(self.taken(notify(server, json.dumps(body).encode())), (4, 0, 3))
+        self.assertEqual(self.taken(notify(server, notification(change([text(9)], number="another")))), (0, 0, 1))
+        server.settle()
+        found = [self.get(server, f"wamid.{n}") for n in (1, 2, 3, 4)]
+        self.assertEqual([m["messageType"] for m in found], ["unreadable"] * 3 + ["text"])
+        self.assertEqual([m["metadata"].get("originalType") for m in found[:3]], ["contact", "reaction", "text"])
+        self.assertEqual(self.get(server, "wamid.9")["status"], 404)
+
+    def test_whose_they_are(self):
+        server = self.hook("--whatsapp-tenant", "shop")
+        body = notification(change([text(1)]))
+        self.assert_problem(notify(server, body), 404, "TENANT_UNKNOWN")  # it comes again, until there is one
+        server.post_json("/api/v1/admin/tenants", {"name": "shop"})
+        self.assertEqual(self.taken(notify(server, body)), (1, 0, 0))
+        self.assertEqual(self.get(server, "wamid.1")["status"], 404)
+        self.assertEqual(server.get("/api/v1/messages/wamid.1", X_Tenant_Id="shop").json["tenantId"], "shop")
+
+
+if __name__ == "__main__":
+    harness.main()
