@@ -15,5 +15,9 @@ int upload_begin_adopted(struct flow *f, bool video, uint64_t size, struct uploa
 // Ends the upload: the item has the event's id and what the event says of it. `*gone` as above.
 int upload_adopt(struct upload *u, const struct event *event, struct arena *arena, struct media *out, bool *gone,
                  struct error *err);
+// The same of what no event stands for yet: it is published with the row. So whoever derives the event's ids from what
+// an item is made of makes it once.
+int upload_keep(struct upload *u, const struct event *event, struct arena *arena, struct media *out, bool *gone,
+                struct error *err);
 
 #endif

@@ -63,7 +63,9 @@ struct flow_model {
 };
 
 struct whatsapp_settings { // of the Cloud API; "" where nothing is set
-    const char *app_secret, *verify_token;
+    const char *app_secret, *verify_token, *access_token;
+    const char *api_url;         // with its version
+    int64_t media_timeout_ms;    // of fetching media, also those of bridges
     const char *tenant;          // whose its messages are
     const char *phone_number_id; // only of this number
 };

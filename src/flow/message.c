@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages: how they are taken and read, and the step that works on them. See message.h.
-#include "flow/message.h"
+#include "flow/message_int.h"
 
 #include <string.h>
 
@@ -30,6 +30,17 @@ static const char *target_of(const struct event_message *m)
 {
     const char *target = js_str(m->metadata, TARGET, NULL);
     return target && *target ? target : NULL;
+}
+
+const char *message_sender(const struct event *event)
+{
+    const struct event_message *m = &event->message;
+    const char *sender = js_str(m->metadata, "sender", NULL);
+    if (m->from_me)
+        return "me";
+    if (!sender && js_bool(m->metadata, "isGroup", false))
+        sender = js_str(m->metadata, "senderName", NULL);
+    return sender ? sender : event->media_id;
 }
 
 static int check_with(const struct event *event, const char *metadata, struct error *err)
@@ -287,23 +298,11 @@ int message_list(struct flow *f, struct arena *arena, const struct message_query
 
 // --- What changes another message
 
-// Who sent it, as far as is known: in a chat of two the chat is the other one.
-static const char *sender_of(const struct event *event)
-{
-    const struct event_message *m = &event->message;
-    const char *sender = js_str(m->metadata, "sender", NULL);
-    if (m->from_me)
-        return "me";
-    if (!sender && js_bool(m->metadata, "isGroup", false))
-        sender = js_str(m->metadata, "senderName", NULL);
-    return sender ? sender : event->media_id;
-}
-
 // One reaction a sender, the last one; an empty one takes it back, and is kept so that an older one stays away.
 static int react(struct arena *arena, const struct event *event, const struct meta_message *by,
                  struct meta_message *target, struct error *err)
 {
-    const char *who = sender_of(event);
+    const char *who = message_sender(event);
     _cleanup_json_ json_t *all =
         target->reactions ? js_parse(target->reactions, strlen(target->reactions), err) : json_object();
     if (!all)
@@ -331,12 +330,30 @@ static void edit(const struct meta_message *by, struct meta_message *target)
     target->edited_ms = by->sent_ms;
 }
 
-static void remove_content(const struct meta_message *by, struct meta_message *target)
+// The item goes with its message.
+static int remove_media(struct flow *f, struct meta_tx *tx, struct arena *arena, struct meta_message *row,
+                        struct error *err)
+{
+    struct error why = {0};
+    struct emit event;
+    if (!row->media_id)
+        return 0;
+    if ((item_delete_event(f, arena, row->tenant, row->media_id, &event, &why) < 0 ||
+         item_delete_tx(f, tx, arena, row->tenant, row->media_id, &event, &why) < 0) &&
+        why.code != ERR_NOT_FOUND)
+        return error_copy(err, &why);
+    row->media_id = NULL;
+    return 0;
+}
+
+static int remove_content(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct meta_message *by,
+                          struct meta_message *target, struct error *err)
 {
     target->deleted_ms = by->sent_ms;
     target->content = NULL;
     target->metadata = "{}";
     target->reactions = NULL;
+    return remove_media(f, tx, arena, target, err);
 }
 
 // News come in any order: what was read was delivered.
@@ -380,7 +397,7 @@ static int change_target(struct flow *f, struct meta_tx *tx, struct arena *arena
     else if (strcmp(by->type, "edit") == 0)
         edit(by, &target);
     else if (strcmp(by->type, "deletion") == 0)
-        remove_content(by, &target);
+        rc = remove_content(f, tx, arena, by, &target, err);
     else
         deliver(by, &target);
     target.updated_ms = clock_now_ms();
@@ -397,10 +414,12 @@ const char *step_message_shown(const struct job *job, const char **model)
 
 void step_message_work(struct flow *f, struct job *const *jobs, size_t count)
 {
-    (void)f;
     for (size_t i = 0; i < count; i++) {
-        const char *metadata;
-        check(&jobs[i]->event, &jobs[i]->arena, &metadata, &jobs[i]->error);
+        struct job *job = jobs[i];
+        const char *metadata, *media_id = NULL;
+        if (check(&job->event, &job->arena, &metadata, &job->error) == 0 &&
+            message_ingest(f, job, &media_id, &job->error) == 0)
+            job->state = (void *)media_id;
     }
 }
 
@@ -416,6 +435,9 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
         return STEP_FAILED;
     if (strcmp(row.type, "edit") == 0) // the text is where it belongs, and goes when that is deleted
         row.content = NULL;
+    row.media_id = job->state;
+    if (row.deleted_ms && remove_media(f, tx, &job->arena, &row, err) < 0) // meanwhile
+        return STEP_FAILED;
     row.state = MESSAGE_PROCESSED;
     row.error_code = row.error_message = NULL;
     row.updated_ms = clock_now_ms();

@@ -2,11 +2,11 @@
 // The runner's threads.
 //
 // One fetcher a step polls its topics into the step's lane, and stops while the lane is full: that is the
-// back-pressure. Pools of workers take from the lanes: `cpu` (prepare, extract), `io` (index, status, maintain,
-// message), `video`, so that waiting for a disk never keeps a processor idle. A free worker takes the most urgent
-// priority first and, within it, the latest step: what was begun is ended before more is begun, which bounds what is in
-// flight and finds decoded pictures still cached. Every eighth turn a lower priority goes first, so that nothing
-// starves.
+// back-pressure. Pools of workers take from the lanes: `cpu` (prepare, extract), `io` (index, status, maintain),
+// `video`, `message` (which fetches from other servers), so that waiting for a disk or a network never keeps a
+// processor idle. A free worker takes the most urgent priority first and, within it, the latest step: what was begun is
+// ended before more is begun, which bounds what is in flight and finds decoded pictures still cached. Every eighth turn
+// a lower priority goes first, so that nothing starves.
 //
 // Settling is asynchronous: the meta store's writer groups the transactions of many tasks into one commit while the
 // workers go on. One timer thread publishes retries that are due, and keeps house.
@@ -131,6 +131,12 @@ static void *video_worker_main(void *arg)
 {
     pthread_setname_np(pthread_self(), "video-worker");
     return worker(arg, POOL_VIDEO);
+}
+
+static void *message_worker(void *arg)
+{
+    pthread_setname_np(pthread_self(), "message-worker");
+    return worker(arg, POOL_MESSAGE);
 }
 
 static void *io_worker(void *arg)
@@ -498,8 +504,10 @@ static int subscribe_all(struct runner *r, struct error *err)
 
 static int start_threads(struct runner *r, struct error *err)
 {
-    static void *(*const mains[POOL_COUNT])(void *) = {
-        [POOL_CPU] = cpu_worker, [POOL_IO] = io_worker, [POOL_VIDEO] = video_worker_main};
+    static void *(*const mains[POOL_COUNT])(void *) = {[POOL_CPU] = cpu_worker,
+                                                       [POOL_IO] = io_worker,
+                                                       [POOL_VIDEO] = video_worker_main,
+                                                       [POOL_MESSAGE] = message_worker};
     size_t total = 0;
     for (int pool = 0; pool < POOL_COUNT; pool++)
         total += r->workers[pool];
@@ -527,6 +535,7 @@ int runner_start(struct flow *flow, const struct runner_config *config, struct r
     r->workers[POOL_CPU] = (size_t)config->cpu_workers;
     r->workers[POOL_IO] = (size_t)config->io_workers;
     r->workers[POOL_VIDEO] = config->video_workers ? (size_t)config->video_workers : 1;
+    r->workers[POOL_MESSAGE] = config->message_workers ? (size_t)config->message_workers : 1;
     flow->stopping = false;
     flow->cpu_workers = config->cpu_workers;
     pthread_mutex_init(&r->lock, NULL);

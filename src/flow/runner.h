@@ -9,8 +9,8 @@
 struct runner;
 
 struct runner_config {
-    int cpu_workers, io_workers, video_workers; // of video 0: one
-    size_t queue_events, queue_bytes;           // that each step holds in memory at most
+    int cpu_workers, io_workers, video_workers, message_workers; // of the last two 0: one
+    size_t queue_events, queue_bytes;                            // that each step holds in memory at most
     unsigned without; // steps (1 << STEP_…) that run elsewhere: their events are left to others
     bool by_log;      // every event takes its way by the log: for tests that look in between
 };

@@ -20,7 +20,7 @@
 
 #define FLOW_SOURCE "/deeplens" // the CloudEvents source of what we publish
 
-enum step_pool { POOL_CPU, POOL_IO, POOL_VIDEO, POOL_COUNT };
+enum step_pool { POOL_CPU, POOL_IO, POOL_VIDEO, POOL_MESSAGE, POOL_COUNT };
 
 // What the worker that made a step's event does with it at once (process.c): nothing, since it comes by the log; its
 // work; or, where all of the step is in its transaction, its effects beside those of the step before.

@@ -532,6 +532,7 @@ int upload_finish(struct upload *upload, const struct upload_fields *fields, str
 
 struct adoption {
     struct ack ack;
+    bool publish; // no event stands for it yet
     bool gone;
 };
 
@@ -552,7 +553,9 @@ static int adopt_tx(struct meta_tx *tx, void *arg, struct error *err)
         return ack->duplicate ? 0 : error_copy(err, &why);
     if (ack->add_tenant && meta->tenant_add(tx, ack->row.tenant, err) < 0)
         return -1;
-    return meta->media_insert(tx, &ack->row, err);
+    if (meta->media_insert(tx, &ack->row, err) < 0)
+        return -1;
+    return a->publish ? flow_publish_tx(ack->flow, tx, &ack->event, err) : 0;
 }
 
 // Bytes, then the row; the bytes go again when they are nobody's. Another process may have been quicker with the same
@@ -587,14 +590,15 @@ static void fields_of(const struct event *event, struct arena *arena, struct upl
     out->options = arena_strdup(arena, options);
 }
 
-int upload_adopt(struct upload *upload, const struct event *event, struct arena *arena, struct media *out, bool *gone,
-                 struct error *err)
+static int finish_adopted(struct upload *upload, const struct event *event, bool publish, struct arena *arena,
+                          struct media *out, bool *gone, struct error *err)
 {
     _cleanup_(cleanup_upload) struct upload *u = upload;
     _cleanup_json_ json_t *metadata = NULL, *options = NULL;
     struct upload_fields fields;
     int64_t uploaded_ms = event->image_uploaded.uploaded_ms;
-    struct adoption a = {.ack = {.flow = u->flow,
+    struct adoption a = {.publish = publish,
+                         .ack = {.flow = u->flow,
                                  .arena = arena,
                                  .row = {.tenant = event->tenant,
                                          .id = event->media_id,
@@ -602,12 +606,25 @@ int upload_adopt(struct upload *upload, const struct event *event, struct arena 
                                          .uploaded_ms = uploaded_ms ? uploaded_ms : clock_now_ms()}}};
     fields_of(event, arena, &fields);
     if (check_tenant(u->flow, &a.ack, err) < 0 || prepare_row(u, &fields, &a.ack, &metadata, &options, err) < 0 ||
+        (publish && encode_event(u->flow, arena, &a.ack.row, metadata, options, &a.ack.event, err) < 0) ||
         adopt(u, &a, err) < 0)
         return -1;
     *gone = a.gone;
     if (!a.gone)
         *out = a.ack.duplicate ? a.ack.present : a.ack.row;
     return 0;
+}
+
+int upload_adopt(struct upload *u, const struct event *event, struct arena *arena, struct media *out, bool *gone,
+                 struct error *err)
+{
+    return finish_adopted(u, event, false, arena, out, gone, err);
+}
+
+int upload_keep(struct upload *u, const struct event *event, struct arena *arena, struct media *out, bool *gone,
+                struct error *err)
+{
+    return finish_adopted(u, event, true, arena, out, gone, err);
 }
 
 // --- Files that are there already

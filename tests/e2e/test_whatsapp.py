@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The webhook of the WhatsApp Business Cloud API, called as its documentation says it calls."""
+import http.server
 import json
 import pathlib
+import subprocess
 import sys
+import threading
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
@@ -11,7 +14,7 @@ import whatsapp
 from whatsapp import change, notification, notify, status, text
 
 import harness
-from harness import Case, wait_until
+from harness import Case, png, wait_until
 
 SECRETS = {"DEEPLENS_WHATSAPP_APP_SECRET": whatsapp.SECRET, "DEEPLENS_WHATSAPP_VERIFY_TOKEN": whatsapp.VERIFY}
 CHAT = "16505551234@s.whatsapp.net"
@@ -152,6 +155,193 @@ class Webhook(WhatsAppCase):
         self.assertEqual(self.taken(notify(server, body)), (1, 0, 0))
         self.assertEqual(self.get(server, "wamid.1")["status"], 404)
         self.assertEqual(server.get("/api/v1/messages/wamid.1", X_Tenant_Id="shop").json["tenantId"], "shop")
+
+
+class Media(WhatsAppCase):
+    def setUp(self):
+        super().setUp()
+        self.api = whatsapp.CloudApi()
+        self.addCleanup(self.api.close)
+
+    def hook(self, *flags, env=None, token=whatsapp.TOKEN):
+        return super().hook("--webhook-allow", "127.0.0.0/8", "--retry-base", "50ms", "--whatsapp-api-url", self.api.url + "/v23.0", *flags,
+                            env={"DEEPLENS_WHATSAPP_ACCESS_TOKEN": token, **(env or {})})
+
+    def picture(self, number, media_id="M1", caption="The sea") -> bytes:
+        return notification(change([whatsapp.message(number, "image", {"id": media_id, "mime_type": "image/png", "caption": caption})]))
+
+    def bridge(self, server, number, url, kind="image", **metadata):
+        answer = server.post_json("/api/v1/messages", {"messageId": f"b{number}", "chatJid": CHAT, "messageType": kind, "content": "By a bridge",
+                                                       "timestamp": 1705234567, "metadata": {"mediaUrl": url, **metadata}})
+        self.assertIn(answer.status, (200, 202), answer.body)
+
+    def test_a_picture_becomes_an_item_once(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        server = self.hook()
+        for _ in range(3):
+            notify(server, self.picture(1))
+        found = self.wait(server, "wamid.1")
+        server.wait_status(found["imageId"], "completed")
+        item = server.get(found["mediaUrl"]).json
+        self.assertEqual(item["metadata"], {"source": "whatsapp", "messageId": "wamid.1", "chatJid": CHAT, "fromMe": False, "isGroup": False,
+                                            "caption": "The sea", "sender": CHAT, "senderName": "Kerry Fisher", "sentAt": "2024-01-14T12:16:08.000Z"})
+        self.assertEqual((item["uploadedBy"], server.get(item["originalUrl"]).body), (CHAT, png(1)))
+        hits = server.search(imageId=found["imageId"], filter={"chatJid": CHAT}).json
+        self.assertEqual(hits["results"], [])  # itself is left out
+        notify(server, self.picture(2, caption="The same, forwarded"))  # the same bytes in another message are its own item
+        other = self.wait(server, "wamid.2")
+        self.assertNotEqual(other["imageId"], found["imageId"])
+        self.assertEqual(server.settle()["accepted"], 2)
+        self.assertEqual(self.api.asked, [("id", "M1"), ("url", "M1")] * 2)
+        self.assertNotIn(whatsapp.TOKEN, server.log_text())
+
+    def test_killed_anywhere_there_is_one_item(self):
+        for n in range(12):
+            self.api.media[f"M{n}"] = ("image/png", png(n))
+        server = self.hook()
+        for n in range(12):
+            notify(server, self.picture(n, f"M{n}"))
+            if n % 3 == 2:
+                server.kill()
+                server.start()
+        server.settle()
+        found = [self.wait(server, f"wamid.{n}") for n in range(12)]
+        ledger = server.settle()
+        self.assertEqual((ledger["accepted"], ledger["searchable"], len({m["imageId"] for m in found})), (12, 12, 12))
+
+    def test_a_video(self):
+        path = self.scratch + "/film.mp4"
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=d=1:s=64x48:r=10", "-c:v", "libx264", "-pix_fmt",
+                        "yuv420p", path], check=True, timeout=harness.PATIENCE)
+        self.api.media["V1"] = ("video/mp4", pathlib.Path(path).read_bytes())
+        server = self.hook()
+        notify(server, notification(change([whatsapp.message(1, "video", {"id": "V1", "mime_type": "video/mp4"})])))
+        found = self.wait(server, "wamid.1")
+        self.assertEqual(server.settle()["searchable"], 1)
+        self.assertEqual(server.get(found["mediaUrl"]).json["metadata"]["messageId"], "wamid.1")
+
+    def test_an_expired_address_is_asked_for_again(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        self.api.fails["url"] = ["expired"]
+        server = self.hook()
+        notify(server, self.picture(1))
+        self.wait(server, "wamid.1")
+        self.assertEqual(self.api.asked, [("id", "M1"), ("url", "M1")] * 2)
+        self.assertNotIn("will be tried again", server.log_text())
+
+    def test_what_is_the_api_s_fault_spends_no_attempt(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        self.api.fails["id"] = ["rate limit"] * 2 + ["token expired"]
+        self.api.fails["url"] = ["rate limit"]
+        server = self.hook("--retry-attempts", "1")
+        notify(server, self.picture(1))
+        self.assertIn("imageId", self.wait(server, "wamid.1"))
+        server.settle()
+        self.assertEqual(server.get("/api/v1/admin/deadletters").json["items"], [])
+
+    def test_what_is_wrong_for_a_moment_is_tried_again(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        self.api.fails["id"] = ["something went wrong"] * 2
+        server = self.hook()
+        notify(server, self.picture(1))
+        self.assertIn("imageId", self.wait(server, "wamid.1"))
+        self.assertEqual(self.api.asked, [("id", "M1")] * 3 + [("url", "M1")])
+
+    def test_what_is_wrong_for_good_fails(self):
+        self.api.media |= {"M2": ("image/png", b"no picture"), "M3": ("image/png", png(3) + b"x" * 5000000)}
+        server = self.hook("--upload-max-bytes", "1000000")
+        for n in (1, 2, 3):
+            notify(server, self.picture(n, f"M{n}"))
+        notify(server, self.picture(4, "../secrets"))
+        notify(server, notification(change([text(5)])))
+        failed = [self.wait(server, f"wamid.{n}", "failed")["error"]["code"] for n in (1, 2, 3, 4)]
+        self.assertEqual(failed, ["NOT_FOUND", "UNSUPPORTED_MEDIA", "BODY_TOO_LARGE", "EVENT_INVALID"])
+        self.wait(server, "wamid.5")
+        self.assertEqual(server.settle()["accepted"], 0)
+        self.assertEqual(server.items(), [])
+        storage = server.data_dir + "/storage"
+        wait_until(lambda: not harness.files_below(storage), "nothing is left of them")
+        self.api.media["M1"] = ("image/png", png(1))
+        letter = next(l for l in server.get("/api/v1/admin/deadletters").json["items"] if l["code"] == "NOT_FOUND")
+        server.request("POST", f"/api/v1/admin/deadletters/{letter['id']}/replay")
+        self.assertIn("imageId", self.wait(server, "wamid.1"))
+
+    def test_the_item_goes_with_its_message(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        server = self.hook()
+        notify(server, self.picture(1))
+        found = self.wait(server, "wamid.1")
+        server.wait_status(found["imageId"], "completed")
+        notify(server, notification(change([whatsapp.message(2, "revoke", {"original_message_id": "wamid.1"})])))
+        self.wait(server, "wamid.2")
+        server.settle()
+        self.assertEqual((server.get(found["mediaUrl"]).status, "imageId" in self.get(server, "wamid.1")), (404, False))
+        self.assertEqual(server.ledger()["deleted"], 1)
+        self.api.media["M3"] = ("image/png", png(3))  # and what was deleted before it came is not fetched
+        notify(server, notification(change([whatsapp.message(4, "revoke", {"original_message_id": "wamid.3"})])))
+        notify(server, self.picture(3, "M3"))
+        self.wait(server, "wamid.3")
+        self.assertNotIn(("id", "M3"), self.api.asked)
+
+    def test_a_deleted_item_is_not_made_anew(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        server = self.hook()
+        notify(server, self.picture(1))
+        found = self.wait(server, "wamid.1")
+        server.settle()
+        server.request("DELETE", found["mediaUrl"])
+        server.settle()
+        notify(server, self.picture(1))
+        server.settle()
+        self.assertEqual((server.get(found["mediaUrl"]).status, server.ledger()["accepted"]), (404, 1))
+
+    def test_bridges_name_addresses(self):
+        pages = self.pages({"/good": png(1), "/none": None})
+        server = self.hook()
+        self.bridge(server, 1, pages + "/good", senderName="Jane")
+        found = self.wait(server, "b1")
+        item = server.get(found["mediaUrl"]).json
+        self.assertEqual((item["metadata"]["caption"], item["metadata"]["senderName"]), ("By a bridge", "Jane"))
+        self.bridge(server, 2, pages + "/none")
+        self.assertEqual(self.wait(server, "b2", "failed")["error"]["code"], "NOT_FOUND")
+        self.assertEqual([token for _, token in self.heard], [None, None])  # the token is the Cloud API's alone
+
+    def test_where_nobody_is_sent(self):
+        pages = self.pages({"/good": png(1)})
+        server = super().hook("--retry-attempts", "1")
+        for n, url in enumerate((pages + "/good", "http://localhost:" + pages.rsplit(":", 1)[1] + "/good", "http://169.254.169.254/latest",
+                                 "file:///etc/passwd", "http://user:word@example.com/")):
+            self.bridge(server, n, url)
+            self.assertIn(self.wait(server, f"b{n}", "failed")["error"]["code"], ("INVALID_REQUEST", "FORBIDDEN"))
+        self.assertEqual((self.heard, server.ledger()["accepted"]), ([], 0))
+
+    def test_without_a_token_messages_are_kept_without_media(self):
+        server = self.hook(token="")
+        notify(server, self.picture(1))
+        found = self.wait(server, "wamid.1")
+        self.assertEqual(("imageId" in found, found["metadata"]["mediaId"], self.api.asked), (False, "M1", []))
+
+    def pages(self, pages) -> str:
+        """Somebody's web server: path -> bytes, or None for what is not there. `heard`: (path, token) as asked."""
+        self.heard = heard = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                heard.append((self.path, self.headers["Authorization"]))
+                data = pages.get(self.path)
+                self.send_response(200 if data else 404)
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                self.wfile.write(data or b"")
+
+            def log_message(self, *_):
+                pass
+
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
+        self.addCleanup(web.server_close)
+        self.addCleanup(web.shutdown)
+        return f"http://127.0.0.1:{web.server_port}"
 
 
 if __name__ == "__main__":

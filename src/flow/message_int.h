@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of messages share: message.c and message_media.c.
+#ifndef DEEPLENS_FLOW_MESSAGE_INT_H
+#define DEEPLENS_FLOW_MESSAGE_INT_H
+
+#include "flow/message.h"
+
+// Who sent it, as far as is known: in a chat of two the chat is the other one.
+const char *message_sender(const struct event *event);
+
+// Fetches the message's picture or video and makes its item, which is there afterwards (or was, and is deleted): its id
+// goes to *out, in the job's arena; NULL: the message has none. Harmless when done again. See message_media.c.
+int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err);
+
+#endif
