@@ -84,7 +84,7 @@ struct flow_settings {
     int retry_attempts;
     int64_t retry_base_ms, retry_max_ms;
     size_t search_k, search_max_k;
-    size_t search_closer; // hits that are looked at closer (closer.h); 0: none, and details are not kept
+    size_t search_closer;    // hits that are looked at closer (closer.h); 0: none, and details are not kept
     bool search_approximate; // a search may miss some, to be quicker
     struct event_format format;
     int64_t log_retention_bytes; // of a partition, of a log that ELOG_RETAINS

@@ -315,7 +315,7 @@ struct meta_ops {
                        struct error *err); // by name
 
     // leave: from now on nothing is uploaded to it (media_insert: ERR_TENANT_UNKNOWN); again: as before. remove: it is
-    // no more, with its counts; ERR_CONFLICT while there is an item of it. Both ERR_TENANT_UNKNOWN.
+    // no more, with its counts and messages; ERR_CONFLICT while there is an item of it. Both ERR_TENANT_UNKNOWN.
     int (*tenant_leave)(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err);
     int (*tenant_remove)(struct meta_tx *tx, const char *name, struct error *err);
 

@@ -1931,6 +1931,23 @@ static void assert_messages(struct fixture *f, const struct message_query *query
     assert_string_equal(text, ids);
 }
 
+static void g9_messages_go_with_their_tenant(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    struct meta_message ours = text_message("default", "m1", "a@s", 1000),
+                        theirs = text_message("shop", "m1", "a@s", 1000);
+    put_message(f, &ours);
+    put_message(f, &theirs);
+    struct call c = {.f = f, .tenant = "shop", .id = "m1"};
+    assert_reads(&c, message_get);
+    assert_writes(&c, tenant_remove);
+    add_tenant(f, "shop"); // another one
+    assert_read_fails(&c, message_get, ERR_NOT_FOUND);
+    c.tenant = "default";
+    assert_reads(&c, message_get);
+}
+
 static void messages_are_listed_newest_first(void **state)
 {
     struct fixture *f = *state;
@@ -2418,6 +2435,7 @@ static int run(void)
         T(a_deletion_under_way_becomes_its_receipt),
         T(receipts_are_listed_the_latest_first),
         T(messages_are_kept_and_replaced),
+        T(g9_messages_go_with_their_tenant),
         T(messages_are_listed_newest_first),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
