@@ -99,9 +99,15 @@ static int get_ready(struct flow *f, struct job *job, struct error *err)
     const struct event_indexing *in = &job->event.indexing;
     const struct flow_model *model;
     struct meta_tenant tenant;
-    if (flow_model(f, in->model, &model, err) < 0 || flow_tenant(f, &job->arena, job->event.tenant, &tenant, err) < 0 ||
-        job_media(f, job, &x->media, &x->gone, err) < 0)
+    struct error why = {0};
+    if (flow_model(f, in->model, &model, err) < 0 || job_media(f, job, &x->media, &x->gone, err) < 0)
         return -1;
+    if (flow_tenant(f, &job->arena, job->event.tenant, &tenant, &why) < 0) {
+        if (why.code != ERR_TENANT_UNKNOWN || !x->gone)
+            return error_copy(err, &why);
+        job->state = x; // the whole tenant went, its collections too
+        return 0;
+    }
     if (in->dimension != model->model->dimension)
         return error_set(err, ERR_EVENT_INVALID, "Model %s has %zu dimensions, the vector has %zu", model->model->name,
                          model->model->dimension, in->dimension);

@@ -196,6 +196,7 @@ bool lane_enter(struct lane *lane, struct task *task, const char *key)
     size_t len = strlen(key);
     if (lane->limit >= 0 || clock_mono_us() < lane->paused_until_us || *find_chain(lane, key, len, hash64(key, len)))
         return false;
+    lane->at_work++;
     return join_chain(lane, task, key, len);
 }
 
@@ -227,8 +228,12 @@ void task_free(struct task *task)
 
 void lane_drop(struct task *task)
 {
+    struct lane *lane = task->lane;
     lane_drop_onward(task);
-    leave_chain(task->lane, task);
+    leave_chain(lane, task);
+    lane->at_work--;
+    if (lane->limit > 0)
+        pthread_cond_signal(&lane->runner->work[lane->step->pool]);
     task_free(task);
 }
 

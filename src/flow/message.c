@@ -225,7 +225,8 @@ static int check_tenant(struct take *t, struct error *err)
     struct meta_tenant tenant;
     struct error why = {0};
     if (flow_tenant(t->flow, t->arena, t->tenant, &tenant, &why) == 0)
-        return 0;
+        return tenant.leaving_ms ? error_set(err, ERR_TENANT_UNKNOWN, "The tenant %.80s is being removed", t->tenant)
+                                 : 0;
     t->add_tenant = why.code == ERR_TENANT_UNKNOWN && t->flow->settings.tenants_auto_create;
     return t->add_tenant ? 0 : error_copy(err, &why);
 }
@@ -423,10 +424,27 @@ void step_message_work(struct flow *f, struct job *const *jobs, size_t count)
     }
 }
 
+// An event may name a tenant that is not there, and ends then without a row: ours had one, which was removed with its
+// messages; one from elsewhere may make it, where that is allowed.
+static int has_tenant(struct flow *f, struct meta_tx *tx, struct job *job, bool *out, struct error *err)
+{
+    struct meta_tenant tenant;
+    struct error why = {0};
+    *out = f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0;
+    if (*out || why.code != ERR_TENANT_UNKNOWN)
+        return *out ? 0 : error_copy(err, &why);
+    *out = job->foreign && f->settings.tenants_auto_create;
+    return *out ? f->meta.ops->tenant_add(tx, job->event.tenant, err) : 0;
+}
+
 int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
-    bool added;
+    bool added, tenant;
     struct meta_message row;
+    if (has_tenant(f, tx, job, &tenant, err) < 0)
+        return STEP_FAILED;
+    if (!tenant)
+        return STEP_OK;
     if (row_of(f, tx, &job->arena, &job->event, &row, &added, err) < 0)
         return STEP_FAILED;
     if (row.state == MESSAGE_PROCESSED) // it came before, under another event
@@ -442,18 +460,6 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
     row.error_code = row.error_message = NULL;
     row.updated_ms = clock_now_ms();
     return f->meta.ops->message_put(tx, &row, err);
-}
-
-// An event from elsewhere may name a tenant that is not there, and ends then without a row (settle.c).
-static int has_tenant(struct flow *f, struct meta_tx *tx, struct job *job, bool *out, struct error *err)
-{
-    struct meta_tenant tenant;
-    struct error why = {0};
-    *out = !job->foreign || f->meta.ops->tenant_get(tx, &job->arena, job->event.tenant, &tenant, &why) == 0;
-    if (*out || why.code != ERR_TENANT_UNKNOWN)
-        return *out ? 0 : error_copy(err, &why);
-    *out = f->settings.tenants_auto_create;
-    return *out ? f->meta.ops->tenant_add(tx, job->event.tenant, err) : 0;
 }
 
 int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const char *status, struct error *err)

@@ -70,6 +70,7 @@ int near_look(struct flow *f, struct job *job, const struct media *media, const 
     if (filter_of(media, &filter, err) < 0)
         return -1;
     const struct index_query query = {.vector = job->event.indexing.vector,
+                                      .dimension = job->event.indexing.dimension,
                                       .k = NEAR_MAX + 1,
                                       .min_score = (float)least,
                                       .filter = filter,

@@ -134,7 +134,7 @@ int receipt_begin(struct flow *f, struct job *job, const struct media *media, st
     struct begin_call call = {
         .flow = f, .job = job, .found = job_hold(job, json_object()), .id = arena_strdup(&job->arena, id)};
     if (count_all(f, &job->arena, media, call.found, err) < 0 ||
-        f->meta.ops->write(f->meta.state, META_RELAXED, begin_tx, &call, err) < 0)
+        f->meta.ops->write(f->meta.state, META_SYNCED, begin_tx, &call, err) < 0) // before what no power cut takes back
         return -1;
     *out = (struct removal){.receipt = call.id, .found = call.found};
     return 0;

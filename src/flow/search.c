@@ -98,6 +98,9 @@ static int vector_of_item(struct search *s, const struct search_term *term, floa
         return why.code == ERR_NOT_FOUND ? error_set(err, ERR_NOT_READY, "Item %s has no vector under model %s (yet)",
                                                      item.media.id, s->model->model->name)
                                          : error_copy(err, &why);
+    if (dimension != dimension_of(s))
+        return error_set(err, ERR_CONFLICT, "The vector of item %s has %zu dimensions, model %s has %zu", item.media.id,
+                         dimension, s->model->model->name, dimension_of(s));
     memcpy(vector, found, dimension_of(s) * sizeof *vector);
     s->selves[s->self_count++] = item.media.id;
     if (!wants_closer(s))
@@ -247,6 +250,7 @@ static int find_nearest(struct search *s, size_t k, struct index_hit **out, size
     struct flow *f = s->flow;
     size_t closer = s->closer ? f->settings.search_closer : 0;
     const struct index_query query = {.vector = s->vector,
+                                      .dimension = dimension_of(s),
                                       .k = k > closer ? k : closer,
                                       .min_score = s->closer ? -1 : s->query->min_score,
                                       .filter = s->query->filter,

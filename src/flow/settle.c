@@ -271,6 +271,7 @@ static int apply_events(struct runner *r, struct meta_tx *tx, struct task *task,
 {
     for (struct emit *emit = task->job.emits; emit; emit = emit->next) {
         const struct step *step = step_onward_of(emit->topic);
+        emit->settled = false; // of a run that was taken back
         if (step && step->onward == ONWARD_APPLY && r->lanes[step - steps].consumer &&
             r->lanes[step - steps].limit < 0 && apply_event(r, tx, step, emit, err) < 0)
             return -1;

@@ -34,6 +34,7 @@ struct index_point {
 
 struct index_query {
     const float *vector;
+    size_t dimension;            // of the vector; not the collection's: ERR_CONFLICT. 0: it is known to be the same
     size_t k;                    // 1 … 10000
     float min_score;             // hits below are left out; -1 for all
     const struct filter *filter; // NULL: none

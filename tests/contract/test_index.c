@@ -297,6 +297,26 @@ static void test_health(void **state)
         assert_int_equal(f->ops->health(f->index, NULL), 0);
 }
 
+static void test_a_query_of_another_dimension_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t others[] = {7, 9};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct error err = {0};
+        struct index_hit *hits;
+        size_t count;
+        _cleanup_arena_ struct arena arena = {0};
+        float *vector = calloc(others[i], sizeof *vector); // no more than it says, so that a read behind it is seen
+        vector[0] = 1;
+        ensure(f, RED, 8);
+        const struct index_query query = {
+            .vector = vector, .dimension = others[i], .k = 1, .min_score = -1, .accuracy = 1};
+        assert_int_equal(f->ops->search(f->index, RED, &query, &arena, &hits, &count, &err), -1);
+        assert_int_equal(err.code, ERR_CONFLICT);
+        free(vector);
+    }
+}
+
 static void test_ensure(void **state)
 {
     struct fixture *f = *state;
@@ -1438,6 +1458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_name),
         CASE(test_health),
+        CASE(test_a_query_of_another_dimension_is_refused),
         CASE(test_ensure),
         CASE(test_names_of_collections),
         CASE(test_list),

@@ -322,6 +322,20 @@ class Tenants(Deletion, VideoCase):
             (tenant,) = [t for t in server.get("/api/v1/admin/tenants").json["tenants"] if t["name"] == "shop"]
             self.assertNotIn("duplicatePolicy", tenant)
 
+    def test_what_waits_while_its_tenant_goes_is_no_failure(self):
+        for step in ("prepare", "extract", "index", "status"):
+            with self.subTest(step), self.server("--tenants-auto-create", "--lag-interval", "100ms", name=step) as server:
+                pause = lambda paused: server.request("PATCH", f"/api/v1/admin/jobs/{step}", json.dumps({"paused": paused}).encode())
+                self.assertEqual(pause(True).status, 200)
+                self.assertEqual(server.upload(png(1, 32, 24), tenant="shop").status, 202)
+                wait_until(lambda: [j for j in server.get("/api/v1/admin/jobs").json["jobs"] if j["step"] == step][0]["waiting"] == 1, "it waits")
+                server.request("DELETE", "/api/v1/admin/tenants/shop")
+                wait_until(lambda: self.names(server) == ["default"], "it is gone")
+                self.assertEqual(pause(False).status, 200)
+                server.settle()
+                self.assertEqual(server.get("/api/v1/admin/deadletters").json["items"], [])
+                self.assertEqual(self.of(server, "shop"), [])
+
     def test_g1_g2_killed_in_the_middle_it_goes_on_by_itself(self):
         for moment in ("blob.remove:after:kill@3", "index.drop:after:kill@1", "meta.tenant_remove:kill@1"):
             with self.subTest(moment):

@@ -228,6 +228,24 @@ class Messages(Case):
         self.produce(server, message(3, tenantId="new"))
         self.assertEqual(self.wait(server, "m3", tenant="new")["tenantId"], "new")
 
+    def test_g9_what_waits_goes_with_its_tenant(self):
+        server = self.server("--tenants-auto-create")
+        pause = lambda paused: server.request("PATCH", "/api/v1/admin/jobs/message", json.dumps({"paused": paused}).encode())
+        self.take(server, message(1), tenant="shop")
+        self.wait(server, "m1", tenant="shop")
+        self.assertEqual(pause(True).status, 200)
+        self.take(server, message(2), tenant="shop")
+        self.assertIn(server.request("DELETE", "/api/v1/admin/tenants/shop").status, (200, 202))
+        wait_until(lambda: server.get("/api/v1/messages", X_Tenant_Id="shop").status == 404, "it is removed")
+        self.take(server, message(3))
+        self.assertEqual(pause(False).status, 200)
+        self.wait(server, "m3")
+        server.settle()
+        self.take(server, message(4), tenant="shop")  # another one of that name
+        self.wait(server, "m4", tenant="shop")
+        self.assertEqual([one["messageId"] for one in server.get("/api/v1/messages", X_Tenant_Id="shop").json["items"]], ["m4"])
+        self.assertEqual(self.dead(server), [])
+
     def test_bad_input(self):
         server = self.server()
         for bad, says in (({}, "chatJid"), ({"chatJid": CHAT}, "messageId"), ({"messageId": "m"}, "chatJid"), (message(1, chatJid=5), "chatJid"),

@@ -105,8 +105,12 @@ int qdrant_claim(struct qdrant *q, struct error *err)
         return 0;
     pthread_mutex_lock(&q->admin);
     int rc = 0;
-    if (!q->claimed && (check_version(q, err) < 0 || take_it(q, err) < 0))
-        rc = -1;
+    struct error why = {0};
+    if (!q->claimed && (check_version(q, &why) < 0 || take_it(q, &why) < 0)) {
+        if (why.code == ERR_CONFIG) // somebody can make it good: steps wait, and spend no attempt
+            why.outage = why.retryable = true;
+        rc = error_copy(err, &why);
+    }
     if (rc == 0)
         q->claimed = true;
     pthread_mutex_unlock(&q->admin);
@@ -121,7 +125,7 @@ int qdrant_health(void *state, struct error *err)
     int64_t now = clock_mono_us();
     pthread_mutex_lock(&q->lock);
     bool ask = !q->looked_us || now - q->looked_us >= LOOK_US;
-    int rc = !ask && q->is_down ? error_copy(err, &q->down) : 0;
+    int rc = ask ? 0 : q->is_down ? error_copy(err, &q->down) : q->refused.code ? error_copy(err, &q->refused) : 0;
     if (ask) // nobody else asks meanwhile
         q->looked_us = now;
     pthread_mutex_unlock(&q->lock);
@@ -132,7 +136,16 @@ int qdrant_health(void *state, struct error *err)
     _cleanup_answer_ struct qdrant_answer answer;
     if (qdrant_send(q, &request, &answer, err) < 0)
         return -1;
-    if (!js_bool(answer.result, "exists", false))
-        q->claimed = false; // another server, or one that lost all it had: whose is it?
-    return qdrant_claim(q, err);
+    if (!js_bool(answer.result, "exists", false)) {
+        q->claimed = false; // another server, or one that lost all it had: whose is it, and what has it?
+        pthread_mutex_lock(&q->lock);
+        qdrant_known_free(q);
+        pthread_mutex_unlock(&q->lock);
+    }
+    struct error why = {0};
+    rc = qdrant_claim(q, &why);
+    pthread_mutex_lock(&q->lock);
+    q->refused = why;
+    pthread_mutex_unlock(&q->lock);
+    return rc < 0 ? error_copy(err, &why) : 0;
 }

@@ -112,9 +112,11 @@ static int look_up(struct qdrant *q, const char *name, struct found *out, struct
 
 int qdrant_dimension(struct qdrant *q, const char *name, size_t *out, struct error *err)
 {
+    if (qdrant_claim(q, err) < 0)
+        return -1;
     struct found found = {.dimension = recall(q, name)};
     if (!found.dimension) {
-        if (qdrant_claim(q, err) < 0 || look_up(q, name, &found, err) < 0)
+        if (look_up(q, name, &found, err) < 0)
             return -1;
         json_decref(found.schema);
         if (found.dimension)
@@ -208,11 +210,11 @@ int qdrant_ensure(void *state, const char *name, size_t dimension, struct error 
                          COLLECTION_NAME_MAX);
     if (dimension < 1 || dimension > DIMENSION_MAX)
         return error_set(err, ERR_INVALID, "Vectors have 1 to %d dimensions", DIMENSION_MAX);
+    if (qdrant_claim(q, err) < 0)
+        return -1;
     size_t known = recall(q, name);
     if (known)
         return check_dimension(name, known, dimension, err);
-    if (qdrant_claim(q, err) < 0)
-        return -1;
     pthread_mutex_lock(&q->admin);
     int rc = make_sure(q, name, dimension, err);
     pthread_mutex_unlock(&q->admin);
@@ -238,6 +240,8 @@ int qdrant_list(void *state, struct arena *arena, const char ***names, size_t *c
     if (qdrant_send(q, &request, &answer, err) < 0)
         return -1;
     const json_t *there = js_arr(answer.result, "collections");
+    if (answer.status != 200 || !there)
+        return qdrant_odd(q, &request, err);
     const char **list = arena_alloc(arena, (json_array_size(there) + 1) * sizeof *list);
     json_array_foreach((json_t *)there, i, each)
     {

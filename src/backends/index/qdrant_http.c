@@ -67,6 +67,12 @@ static size_t on_receive(char *data, size_t size, size_t count, void *arg)
     return t->overflow ? 0 : size * count;
 }
 
+static int64_t seconds_of(const char *text) // of a header: at most an hour
+{
+    long long seconds = strtoll(text, NULL, 10);
+    return seconds < 0 ? 0 : seconds > 3600 ? 3600 : seconds;
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     static const char name[] = "Retry-After:";
@@ -75,7 +81,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     char text[64];
     snprintf(text, sizeof text, "%.*s", (int)(len < sizeof text ? len : sizeof text - 1), line);
     if (strncasecmp(text, name, sizeof name - 1) == 0)
-        t->answer->retry_after = strtoll(text + sizeof name - 1, NULL, 10) * 1000;
+        t->answer->retry_after = seconds_of(text + sizeof name - 1) * 1000;
     return len;
 }
 

@@ -53,6 +53,7 @@ struct qdrant {
     bool is_down;                        // [lock] the last request found nobody
     struct error down;                   // [lock]
     int64_t looked_us;                   // [lock] when health last asked
+    struct error refused;                // [lock] why the server was not ours then; code 0: it was
     struct known *known[QDRANT_BUCKETS]; // [lock]
     size_t known_count;                  // [lock]
 

@@ -76,7 +76,8 @@ static void write_point(struct buf *out, const struct index_point *point, size_t
 // The collection was there a moment ago, or it was not: only the latter is what the caller can be told of.
 static int is_gone(struct qdrant *q, const char *collection, bool known, struct error *err)
 {
-    if (qdrant_forget(q, collection) && known)
+    qdrant_forget(q, collection); // somebody else may have been first
+    if (known)
         return error_set(err, ERR_UNAVAILABLE,
                          "The collection %s was taken from Qdrant; it is made anew (`deeplens reindex` fills it)",
                          collection);
@@ -111,8 +112,12 @@ int qdrant_upsert(void *state, const char *collection, const struct index_point 
     struct qdrant *q = state;
     if (qdrant_dimension(q, collection, &dimension, err) < 0)
         return -1;
-    if (!dimension)
-        return is_gone(q, collection, false, err);
+    if (!dimension) {
+        is_gone(q, collection, false, err);
+        if (err)
+            err->retryable = true; // `ensure` makes it
+        return -1;
+    }
     if (points_check(points, count, dimension, err) < 0)
         return -1;
     for (size_t done = 0; done < count;) {
@@ -228,9 +233,14 @@ int qdrant_get(void *state, const char *collection, const char *id, struct arena
         return -1;
     if (answer.status == 404)
         return is_gone(q, collection, false, err);
+    const struct qdrant_request asked = {.method = "POST", .path = "/collections/…/points"};
+    if (!json_is_array(answer.result))
+        return qdrant_odd(q, &asked, err);
+    if (!json_array_size(answer.result))
+        return error_set(err, ERR_NOT_FOUND, "There is no vector of %s in %s", id, collection);
     float *found = read_vector(json_array_get(answer.result, 0), arena, &known);
     if (!found)
-        return error_set(err, ERR_NOT_FOUND, "There is no vector of %s in %s", id, collection);
+        return qdrant_odd(q, &asked, err);
     *vector = found;
     *dimension = known;
     return 0;
@@ -282,6 +292,9 @@ int qdrant_list_ids(void *state, const char *collection, int (*each)(void *arg, 
         _cleanup_answer_ struct qdrant_answer answer;
         if (ask_page(q, collection, next, &answer, err) < 0)
             return -1;
+        const struct qdrant_request asked = {.method = "POST", .path = "/collections/…/points/scroll"};
+        if (answer.status == 200 && !js_arr(answer.result, "points"))
+            return qdrant_odd(q, &asked, err);
         int rc = show_page(js_arr(answer.result, "points"), each, arg);
         if (rc)
             return rc;

@@ -23,6 +23,9 @@ static int query_check(const struct index_query *query, size_t dimension, struct
         return error_set(err, ERR_INVALID, "A search asks for 1 to %d hits", SEARCH_K_MAX);
     if (isnan(query->min_score))
         return error_set(err, ERR_INVALID, "The least score must be a number");
+    if (query->dimension && query->dimension != dimension)
+        return error_set(err, ERR_CONFLICT, "The vectors there have %zu dimensions, and the query has %zu", dimension,
+                         query->dimension);
     return vector_check(query->vector, dimension, "the query", err);
 }
 

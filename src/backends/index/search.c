@@ -154,6 +154,9 @@ static int query_check(const struct collection *c, const struct index_query *que
         return error_set(err, ERR_INVALID, "A search asks for 1 to %d hits", SEARCH_K_MAX);
     if (isnan(query->min_score))
         return error_set(err, ERR_INVALID, "The least score must be a number");
+    if (query->dimension && query->dimension != c->dimension)
+        return error_set(err, ERR_CONFLICT, "The vectors there have %zu dimensions, and the query has %zu",
+                         c->dimension, query->dimension);
     return vector_check(query->vector, c->dimension, "the query", err);
 }
 
