@@ -78,6 +78,7 @@ int closer_look(struct flow *f, struct arena *arena, const char *tenant, const s
     }
     for (size_t i = 0; i < count; i++)
         hits[i].score = scores[i];
-    qsort(hits, count, sizeof *hits, by_score);
+    if (count)
+        qsort(hits, count, sizeof *hits, by_score);
     return 0;
 }

@@ -374,7 +374,7 @@ class Videos(Deletion, VideoCase):
         shutil.copy(one, os.path.join(os.path.dirname(one), "frm_019aa000-0000-7000-8000-000000000000.webp"))
         for moment in ("blob.remove:after:kill@2", f"blob.remove:after:kill@{frames + 1}"):
             server.flags = ("--fault", moment)
-            server.start()
+            server.start(wait=moment.endswith("@2"))  # the other one goes on at once, and may be killed before it is ready
             if moment.endswith("@2"):
                 self.delete(server, "videos/" + video)
             wait_until(lambda: server.process.poll() is not None, "it is killed")

@@ -198,7 +198,7 @@ class Media(WhatsAppCase):
     def test_killed_anywhere_there_is_one_item(self):
         for n in range(12):
             self.api.media[f"M{n}"] = ("image/png", png(n))
-        server = self.hook()
+        server = self.hook("--retry-attempts", "20")  # one that is at work at each kill is none that kills
         for n in range(12):
             notify(server, self.picture(n, f"M{n}"))
             if n % 3 == 2:
