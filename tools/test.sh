@@ -30,6 +30,8 @@ export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:log_path='$logs/reports
 export LSAN_OPTIONS="suppressions='$supp/lsan.supp':print_suppressions=0"
 # OpenVINO's TBB would open libraries in a way that no sanitizer's runtime bears.
 export TBB_ENABLE_SANITIZERS=1
+# Node would keep what it compiled in TMPDIR.
+export NODE_DISABLE_COMPILE_CACHE=1
 export TSAN_OPTIONS="suppressions='$supp/tsan.supp':second_deadlock_stack=1:log_path='$logs/reports/tsan'"
 
 say() { echo "== $1 ($(($(date +%s) - start)) s)"; }

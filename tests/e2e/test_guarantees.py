@@ -205,9 +205,9 @@ class Guarantees(Case):
             with self.subTest(fault):
                 server = Server(os.path.join(self.scratch, f"k{number}"), "--fault", fault)
                 self.addCleanup(server.stop)
-                server.start()
                 with contextlib.suppress(OSError):  # it may die before its answer leaves
-                    server.upload(png(number))
+                    if server.start(wait=False).wait_ready():  # or before it is ready, where a sweep finds what others left
+                        server.upload(png(number))
                 server.process.wait(harness.PATIENCE)
                 self.assertEqual(server.stop(), -9)
                 server.flags = ()
