@@ -57,6 +57,10 @@ static int check_with(const struct event *event, const char *metadata, struct er
         return error_set(err, ERR_EVENT_INVALID, "messageType has 1 to %d bytes", MESSAGE_TYPE_MAX);
     if (m->content && strlen(m->content) > MESSAGE_TEXT_MAX)
         return too_long("content", MESSAGE_TEXT_MAX, err);
+    if (strcmp(m->type, "reaction") == 0 && m->content && strlen(m->content) > MESSAGE_EMOJI_MAX)
+        return too_long("The content of a reaction", MESSAGE_EMOJI_MAX, err);
+    if (strlen(message_sender(event)) > MESSAGE_ID_MAX)
+        return too_long("metadata.sender", MESSAGE_ID_MAX, err);
     if (strlen(metadata) > MESSAGE_METADATA_MAX)
         return too_long("metadata", MESSAGE_METADATA_MAX, err);
     if (changes_another(m->type) && !target)
@@ -331,16 +335,17 @@ static void edit(const struct meta_message *by, struct meta_message *target)
     target->edited_ms = by->sent_ms;
 }
 
-// The item goes with its message.
+// The item goes with its message, also when the message failed after it was made, and names none.
 static int remove_media(struct flow *f, struct meta_tx *tx, struct arena *arena, struct meta_message *row,
                         struct error *err)
 {
     struct error why = {0};
     struct emit event;
-    if (!row->media_id)
+    const char *id = row->media_id ? row->media_id : message_item_id(arena, row->tenant, row->type, row->id);
+    if (!id)
         return 0;
-    if ((item_delete_event(f, arena, row->tenant, row->media_id, &event, &why) < 0 ||
-         item_delete_tx(f, tx, arena, row->tenant, row->media_id, &event, &why) < 0) &&
+    if ((item_delete_event(f, arena, row->tenant, id, &event, &why) < 0 ||
+         item_delete_tx(f, tx, arena, row->tenant, id, &event, &why) < 0) &&
         why.code != ERR_NOT_FOUND)
         return error_copy(err, &why);
     row->media_id = NULL;
@@ -447,6 +452,8 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
         return STEP_OK;
     if (row_of(f, tx, &job->arena, &job->event, &row, &added, err) < 0)
         return STEP_FAILED;
+    if (added && !job->foreign) // its row was made when it was taken, and went with its tenant
+        return STEP_OK;
     if (row.state == MESSAGE_PROCESSED) // it came before, under another event
         return STEP_OK;
     if (row.target && change_target(f, tx, &job->arena, &job->event, &row, err) < 0)
@@ -482,7 +489,7 @@ int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const c
         return 0;
     if (row_of(f, tx, &job->arena, &job->event, &row, &added, &why) < 0)
         return why.code == ERR_EVENT_INVALID ? 0 : error_copy(err, &why); // its work says it
-    if (row.state == MESSAGE_PROCESSED)
+    if (row.state == MESSAGE_PROCESSED || (added && !job->foreign))       // as in step_message_apply
         return 0;
     row.state = known[i].state;
     row.updated_ms = clock_now_ms();

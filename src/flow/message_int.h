@@ -8,6 +8,9 @@
 // Who sent it, as far as is known: in a chat of two the chat is the other one.
 const char *message_sender(const struct event *event);
 
+// The id of the item that is made of a message's picture or video, in the arena; NULL: its type has none.
+const char *message_item_id(struct arena *arena, const char *tenant, const char *type, const char *message_id);
+
 // Fetches the message's picture or video and makes its item, which is there afterwards (or was, and is deleted): its id
 // goes to *out, in the job's arena; NULL: the message has none. Harmless when done again. See message_media.c.
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err);

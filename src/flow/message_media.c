@@ -39,6 +39,12 @@ static int outage(struct error *err)
     return -1;
 }
 
+static int this_one(struct error *err)
+{
+    err->outage = false;
+    return -1;
+}
+
 // What the Cloud API means by its error: {"error": {"code": …, "message": …}}.
 static int judge_api(const char *what, int status, const struct buf *said, struct error *err)
 {
@@ -49,18 +55,22 @@ static int judge_api(const char *what, int status, const struct buf *said, struc
     if (status == 429 || code == 4 || code == 80007 || code == 130429)
         error_set(err, ERR_OVERLOADED, "The Cloud API lets us ask no more for now (%.160s)", text);
     else if (status == 401 || code == 190)
-        error_set(err, ERR_UNAVAILABLE, "The Cloud API refuses whatsapp.access_token (%.160s)", text);
-    else if (status >= 500)
-        return error_set(err, ERR_UNAVAILABLE, "%s: the Cloud API answered with status %d (%.160s)", what, status,
-                         text);
-    else
+        error_set(err, ERR_UNAVAILABLE, "The Cloud API refuses whatsapp.access_token (status %d, code %lld)", status,
+                  (long long)code); // its words may repeat the token
+    else if (status >= 500) {
+        error_set(err, ERR_UNAVAILABLE, "%s: the Cloud API answered with status %d (%.160s)", what, status, text);
+        return this_one(err);
+    } else
         return error_set(err, ERR_NOT_FOUND, "%s: the Cloud API answered with status %d (%.160s)", what, status, text);
     return outage(err);
 }
 
 static int take_text(void *arg, const void *data, size_t len, struct error *err)
 {
-    return buf_append(arg, data, len) < 0 ? error_set(err, ERR_UNAVAILABLE, "The Cloud API says too much") : 0;
+    if (buf_append(arg, data, len) == 0)
+        return 0;
+    error_set(err, ERR_UNAVAILABLE, "It says too much");
+    return this_one(err);
 }
 
 static int take_bytes(void *arg, const void *data, size_t len, struct error *err)
@@ -92,12 +102,14 @@ static int ask_address(struct media_fetch *m, const char *id, const char **out, 
         if (status >= 300)
             return judge_api("Its media", status, &said, err);
         error_prefix(err, "The Cloud API");
-        return outage(err);
+        return status && err->code != ERR_CANCELLED ? -1 : outage(err);
     }
     _cleanup_json_ json_t *json = js_parse(text.data ? text.data : "", text.len, NULL);
     const char *url = js_str(json, "url", NULL);
-    if (!url)
-        return error_set(err, ERR_UNAVAILABLE, "The Cloud API names no address of media %.80s", id);
+    if (!url) {
+        error_set(err, ERR_UNAVAILABLE, "The Cloud API names no address of media %.80s", id);
+        return this_one(err);
+    }
     *out = arena_strdup(m->arena, url);
     return 0;
 }
@@ -213,6 +225,7 @@ struct there {
     const struct event *event;
     const char *id;
     struct meta_message row;
+    bool gone;  // there is no such message any more: its tenant was removed
     bool there; // the item is made, or was and is deleted
 };
 
@@ -223,22 +236,41 @@ static int look_tx(struct meta_tx *tx, void *arg, struct error *err)
     struct error why = {0};
     const char *tenant = l->event->tenant;
     const struct meta_ops *meta = l->flow->meta.ops;
-    if (meta->message_get(tx, l->arena, tenant, l->event->message.id, &l->row, err) < 0)
-        return -1;
+    if (meta->message_get(tx, l->arena, tenant, l->event->message.id, &l->row, &why) < 0) {
+        l->gone = why.code == ERR_NOT_FOUND;
+        return l->gone ? 0 : error_copy(err, &why);
+    }
     l->there = meta->media_get(tx, l->arena, tenant, l->id, &media, &why) == 0;
     if (l->there || why.code != ERR_NOT_FOUND)
         return l->there ? 0 : error_copy(err, &why);
     return item_buried(l->flow, tx, tenant, l->id, &l->there, err);
 }
 
-// Whether there is something to fetch, and from where.
-static bool find_media(const struct flow *f, const struct event_message *message, const char **media_id,
-                       const char **url)
+static bool may_have_item(const char *type)
 {
-    const char *token = f->settings.whatsapp.access_token;
-    if (strcmp(message->type, "video") != 0 && strcmp(message->type, "image") != 0)
+    return strcmp(type, "video") == 0 || strcmp(type, "image") == 0;
+}
+
+const char *message_item_id(struct arena *arena, const char *tenant, const char *type, const char *message_id)
+{
+    char id[ID_MAX];
+    if (!may_have_item(type))
+        return NULL;
+    id_derive(strcmp(type, "video") == 0 ? "vid" : "img", arena_printf(arena, "%s/message/%s", tenant, message_id),
+              NULL, id);
+    return arena_strdup(arena, id);
+}
+
+// Whether there is something to fetch, and from where. What our token opens is for the tenant whose token it is.
+static bool find_media(const struct flow *f, const struct event *event, const char **media_id, const char **url)
+{
+    const struct event_message *message = &event->message;
+    const struct whatsapp_settings *settings = &f->settings.whatsapp;
+    const char *token = settings->access_token;
+    bool ours = token && *token && strcmp(event->tenant, settings->tenant) == 0;
+    if (!may_have_item(message->type))
         return false;
-    *media_id = token && *token ? js_str(message->metadata, "mediaId", NULL) : NULL;
+    *media_id = ours ? js_str(message->metadata, "mediaId", NULL) : NULL;
     *url = js_str(message->metadata, "mediaUrl", NULL);
     return *media_id || *url;
 }
@@ -246,21 +278,19 @@ static bool find_media(const struct flow *f, const struct event_message *message
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err)
 {
     bool gone;
-    char id[ID_MAX];
     const char *media_id, *url;
     const struct event_message *message = &job->event.message;
     struct media_fetch m = {.flow = f, .arena = &job->arena, .video = strcmp(message->type, "video") == 0};
     *out = NULL;
-    if (!find_media(f, message, &media_id, &url))
+    if (!find_media(f, &job->event, &media_id, &url))
         return 0;
-    id_derive(m.video ? "vid" : "img", arena_printf(m.arena, "%s/message/%s", job->event.tenant, message->id), NULL,
-              id);
+    const char *id = message_item_id(m.arena, job->event.tenant, message->type, message->id);
     struct there look = {.flow = f, .arena = m.arena, .event = &job->event, .id = id};
     if (f->meta.ops->write(f->meta.state, META_RELAXED, look_tx, &look, err) < 0) // item_buried may write
         return -1;
-    if (look.row.state == MESSAGE_PROCESSED || look.row.deleted_ms)
+    if (look.gone || look.row.state == MESSAGE_PROCESSED || look.row.deleted_ms)
         return 0;
-    *out = arena_strdup(m.arena, id);
+    *out = id;
     if (look.there)
         return 0;
     if (net_ranges_parse(f->settings.hook_allow, &m.allowed, err) < 0 ||

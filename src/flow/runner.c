@@ -12,7 +12,8 @@
 // workers go on. One timer thread publishes retries that are due, and keeps house.
 //
 // After a crash the runner is careful: as long as a beginning that was never ended is about, one task is at work at a
-// time, so that work which kills the process kills it alone, and only its own attempts are spent (G5).
+// time (beside a message that waits for somebody's server), so that work which kills the process kills it alone, and
+// only its own attempts are spent (G5).
 #include "flow/runner.h"
 
 #include <stdio.h>
@@ -56,9 +57,21 @@ static bool may_begin(const struct lane *lane, int64_t now_us)
     return now_us >= lane->paused_until_us && (lane->limit < 0 || lane->at_work < (size_t)lane->limit);
 }
 
+// While careful. A message may wait long for somebody's server, and nobody waits for it; it begins when nothing else
+// can be what killed the last process.
+static bool must_wait(const struct runner *r, enum step_pool pool)
+{
+    if (pool != POOL_MESSAGE)
+        return r->busy > r->lanes[STEP_MESSAGE].at_work;
+    for (int s = 0; s < STEP_COUNT; s++)
+        if (s != STEP_MESSAGE && r->lanes[s].suspected)
+            return true;
+    return r->busy > 0;
+}
+
 static size_t take(struct runner *r, enum step_pool pool, struct task **out)
 {
-    if (r->careful && r->busy)
+    if (r->careful && must_wait(r, pool))
         return 0;
     unsigned turn = r->turn[pool] % 32;
     const enum media_priority *order = orders[turn == 31 ? 2 : turn % 8 == 7 ? 1 : 0];
@@ -167,6 +180,8 @@ static void add_records(struct lane *lane, struct elog_record **records, size_t 
     if (lane->empty_polls >= (r->flow->log.ops->caps & ELOG_PROMPT ? 1 : EMPTY_POLLS)) {
         lane->suspected = 0;
         end_care_when_vain(r);
+        if (r->careful)
+            pthread_cond_broadcast(&r->work[POOL_MESSAGE]);
     }
     for (size_t i = 0; i < count; i++)
         lane_add(lane, records[i]);

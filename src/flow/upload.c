@@ -322,7 +322,8 @@ struct ack { // what the transaction needs, and what it finds
     bool skip_duplicates;
     bool add_tenant;
     struct emit event;
-    bool stored; // the bytes are durable under row.blob_key
+    bool stored;   // the bytes are durable under row.blob_key
+    bool inserted; // the row is, if the transaction is committed
     bool duplicate;
     struct media present; // when duplicate
 };
@@ -460,10 +461,20 @@ static int find_duplicate(struct meta_tx *tx, void *arg, struct error *err)
     return rc == 0 || none.code == ERR_NOT_FOUND ? 0 : error_copy(err, &none);
 }
 
+static int insert_tx(struct meta_tx *tx, struct ack *ack, bool publish, struct error *err)
+{
+    struct flow *f = ack->flow;
+    if (f->meta.ops->media_insert(tx, &ack->row, err) < 0 || (publish && flow_publish_tx(f, tx, &ack->event, err) < 0))
+        return -1;
+    ack->inserted = true;
+    return 0;
+}
+
 static int accept_tx(struct meta_tx *tx, void *arg, struct error *err)
 {
     struct ack *ack = arg;
     const struct meta_ops *meta = ack->flow->meta.ops;
+    ack->inserted = false;
     if (ack->add_tenant && meta->tenant_add(tx, ack->row.tenant, err) < 0)
         return -1;
     if (find_duplicate(tx, ack, err) < 0)
@@ -472,9 +483,7 @@ static int accept_tx(struct meta_tx *tx, void *arg, struct error *err)
         return meta->media_duplicate(tx, ack->row.tenant, err);
     if (!ack->stored) // the item that was there a moment ago went away
         return error_set(err, ERR_OVERLOADED, "The same file is just being deleted; try again");
-    if (meta->media_insert(tx, &ack->row, err) < 0)
-        return -1;
-    return flow_publish_tx(ack->flow, tx, &ack->event, err);
+    return insert_tx(tx, ack, true, err);
 }
 
 static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
@@ -490,6 +499,15 @@ static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
     return 0;
 }
 
+// The bytes of a row that was not written. Whether it was is not known when the database went away meanwhile: then they
+// stay, and the sweep for orphans takes them if they are nobody's.
+static void take_back(const struct ack *ack, int rc, const struct error *err)
+{
+    if (rc < 0 && err->code == ERR_UNAVAILABLE && ack->inserted)
+        return;
+    ack->flow->blob.ops->remove(ack->flow->blob.state, ack->row.blob_key, NULL);
+}
+
 // Bytes durable, then row and event durable; whatever fails takes the bytes away again, unless they were found.
 static int keep(struct upload *u, struct ack *ack, struct error *err)
 {
@@ -503,7 +521,7 @@ static int keep(struct upload *u, struct ack *ack, struct error *err)
     }
     int rc = f->meta.ops->write(f->meta.state, META_SYNCED, accept_tx, ack, err);
     if (!u->found && ack->stored && (rc < 0 || ack->duplicate))
-        f->blob.ops->remove(f->blob.state, ack->row.blob_key, NULL);
+        take_back(ack, rc, err);
     return rc;
 }
 
@@ -541,6 +559,7 @@ static int adopt_tx(struct meta_tx *tx, void *arg, struct error *err)
     struct adoption *a = arg;
     struct ack *ack = &a->ack;
     const struct meta_ops *meta = ack->flow->meta.ops;
+    ack->inserted = false;
     if (item_buried(ack->flow, tx, ack->row.tenant, ack->row.id, &a->gone, err) < 0)
         return -1;
     if (a->gone)
@@ -553,9 +572,7 @@ static int adopt_tx(struct meta_tx *tx, void *arg, struct error *err)
         return ack->duplicate ? 0 : error_copy(err, &why);
     if (ack->add_tenant && meta->tenant_add(tx, ack->row.tenant, err) < 0)
         return -1;
-    if (meta->media_insert(tx, &ack->row, err) < 0)
-        return -1;
-    return a->publish ? flow_publish_tx(ack->flow, tx, &ack->event, err) : 0;
+    return insert_tx(tx, ack, a->publish, err);
 }
 
 // Bytes, then the row; the bytes go again when they are nobody's. Another process may have been quicker with the same
@@ -569,7 +586,7 @@ static int adopt(struct upload *u, struct adoption *a, struct error *err)
     int rc = f->meta.ops->write(f->meta.state, META_RELAXED, adopt_tx, a, err);
     bool shared = rc == 0 && a->ack.duplicate && strcmp(a->ack.present.blob_key, key) == 0;
     if ((rc < 0 || a->gone || a->ack.duplicate) && !shared)
-        f->blob.ops->remove(f->blob.state, key, NULL);
+        take_back(&a->ack, rc, err);
     return rc;
 }
 

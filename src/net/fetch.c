@@ -78,6 +78,13 @@ static void set_up(struct fetching *f, char why[CURL_ERROR_SIZE])
     }
 }
 
+// Of whom is fetched we know nothing: that it does not answer is no outage of what we depend on.
+static int not_there(struct error *err)
+{
+    err->outage = false;
+    return -1;
+}
+
 static int describe(const struct fetching *f, CURLcode code, int status, const char *why, struct error *err)
 {
     if (f->why.code)
@@ -89,9 +96,11 @@ static int describe(const struct fetching *f, CURLcode code, int status, const c
     if (code == CURLE_OPERATION_TIMEDOUT)
         return error_set(err, ERR_TIMEOUT, "Nothing came for %lld ms", (long long)f->what->timeout_ms);
     if (code != CURLE_OK)
-        return error_set(err, ERR_UNAVAILABLE, "%.200s", *why ? why : curl_easy_strerror(code));
-    return error_set(err, ERR_UNAVAILABLE, "It answered with status %d%s", status,
-                     status / 100 == 3 ? ", and redirects are not followed" : "");
+        error_set(err, ERR_UNAVAILABLE, "%.200s", *why ? why : curl_easy_strerror(code));
+    else
+        error_set(err, ERR_UNAVAILABLE, "It answered with status %d%s", status,
+                  status / 100 == 3 ? ", and redirects are not followed" : "");
+    return not_there(err);
 }
 
 int net_fetch(const struct fetch *what, int *status, struct buf *said, struct error *err)

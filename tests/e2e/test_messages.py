@@ -234,14 +234,14 @@ class Messages(Case):
         self.take(server, message(1), tenant="shop")
         self.wait(server, "m1", tenant="shop")
         self.assertEqual(pause(True).status, 200)
-        self.take(server, message(2), tenant="shop")
+        self.take(server, message(2), message(5, messageType="image", metadata={"mediaUrl": "http://127.0.0.1:9/"}), tenant="shop")
         self.assertIn(server.request("DELETE", "/api/v1/admin/tenants/shop").status, (200, 202))
         wait_until(lambda: server.get("/api/v1/messages", X_Tenant_Id="shop").status == 404, "it is removed")
         self.take(server, message(3))
+        self.take(server, message(4), tenant="shop")  # another one of that name
         self.assertEqual(pause(False).status, 200)
         self.wait(server, "m3")
         server.settle()
-        self.take(server, message(4), tenant="shop")  # another one of that name
         self.wait(server, "m4", tenant="shop")
         self.assertEqual([one["messageId"] for one in server.get("/api/v1/messages", X_Tenant_Id="shop").json["items"]], ["m4"])
         self.assertEqual(self.dead(server), [])
@@ -253,7 +253,8 @@ class Messages(Case):
                           (message(1, chatJid="x" * 257), "chatJid"), (message(1, content="x" * ((1 << 18) + 1)), "content"),
                           (message(1, metadata={"a": "x" * 70000}), "metadata"), (message(1, metadata=[]), "metadata"),
                           (message(1, messageType=""), "messageType"), (message(1, messageType="edit"), "targetMessageId"),
-                          (naming(1, "m1", "edit", "x"), "itself"), ({"messages": []}, "messages"), ({"messages": 5}, "messages"),
+                          (naming(1, "m1", "edit", "x"), "itself"), (naming(1, "m0", "reaction", "x" * 65), "reaction"),
+                          (message(1, metadata={"sender": "x" * 257}), "sender"), ({"messages": []}, "messages"), ({"messages": 5}, "messages"),
                           ({"messages": [5]}, "Message 0"), ({"messages": [message(n) for n in range(1001)]}, "1000"),
                           ({"messages": [message(1)], "messageId": "m"}, "Beside"), (message(1, tenantId="a/b"), "tenant")):
             answer = self.post(server, bad)

@@ -238,6 +238,49 @@ class Media(WhatsAppCase):
         self.assertIn("imageId", self.wait(server, "wamid.1"))
         server.settle()
         self.assertEqual(server.get("/api/v1/admin/deadletters").json["items"], [])
+        self.assertNotIn(whatsapp.ERRORS["token expired"][3], server.log_text())  # what is said of the token stays away
+
+    def test_what_is_wrong_with_one_holds_up_no_other(self):
+        self.api.fails["id"] = ["something went wrong"] * 2
+        pages = self.pages({"/busy": 503})
+        server = self.hook("--retry-attempts", "2", "--workers-message", "1")
+        self.bridge(server, 1, "http://127.0.0.1:9/nobody")
+        self.bridge(server, 2, pages + "/busy")
+        notify(server, self.picture(3))
+        notify(server, notification(change([text(4)])))
+        self.wait(server, "wamid.4")
+        failed = [self.wait(server, name, "failed")["error"]["code"] for name in ("b1", "b2", "wamid.3")]
+        self.assertEqual(failed, ["UNAVAILABLE"] * 3)
+        self.assertNotIn("pauses", server.log_text())
+
+    def test_a_slow_server_holds_up_nobody(self):
+        pages = self.pages({"/slow": threading.Event()})
+        self.addCleanup(self.slow.set)
+        server = self.hook("--workers-message", "2", "--retry-attempts", "20", "--whatsapp-media-timeout", "600s")
+        body = [{"messageId": f"s{n}", "chatJid": f"{n}@s.whatsapp.net", "messageType": "text", "content": "Hello", "timestamp": 1705234567}
+                for n in range(12)]
+        body[0] |= {"messageType": "image", "metadata": {"mediaUrl": pages + "/slow"}}
+        self.assertEqual(server.post_json("/api/v1/messages", {"messages": body}).status, 202)
+        wait_until(lambda: self.heard, "it is asked")
+        for n in range(1, 12):
+            self.wait(server, f"s{n}")
+        server.kill()  # after a crash one thing is worked on at a time
+        server.start()
+        wait_until(lambda: len(self.heard) > 1, "it is asked again")
+        server.wait_status(server.upload(png(7)).json["imageId"], "completed")
+        self.assertNotEqual(self.get(server, "s0")["state"], "processed")
+        self.slow.set()
+        self.assertIn("imageId", self.wait(server, "s0"))
+
+    def test_the_token_serves_its_tenant_alone(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        server = self.hook()
+        server.post_json("/api/v1/admin/tenants", {"name": "other"})
+        said = {"messageId": "m1", "chatJid": CHAT, "messageType": "image", "timestamp": 1705234567, "metadata": {"mediaId": "M1"}}
+        answer = server.request("POST", "/api/v1/messages", json.dumps(said).encode(), {"Content-Type": "application/json", "X-Tenant-Id": "other"})
+        self.assertEqual(answer.status, 202)
+        found = wait_until(lambda: (one := server.get("/api/v1/messages/m1", X_Tenant_Id="other").json)["state"] == "processed" and one, "it is done")
+        self.assertEqual(("imageId" in found, self.api.asked), (False, []))
 
     def test_what_is_wrong_for_a_moment_is_tried_again(self):
         self.api.media["M1"] = ("image/png", png(1))
@@ -283,6 +326,18 @@ class Media(WhatsAppCase):
         self.wait(server, "wamid.3")
         self.assertNotIn(("id", "M3"), self.api.asked)
 
+    def test_the_item_of_one_that_failed_goes_with_it(self):
+        self.api.media["M1"] = ("image/png", png(1))
+        server = self.hook("--retry-attempts", "1", "--fault", "meta.message_put:INTERNAL@3")  # taken, begun, done
+        notify(server, self.picture(1))
+        self.assertNotIn("imageId", self.wait(server, "wamid.1", "failed"))
+        server.settle()
+        self.assertEqual(len(server.items()), 1)
+        notify(server, notification(change([whatsapp.message(2, "revoke", {"original_message_id": "wamid.1"})])))
+        self.wait(server, "wamid.2")
+        server.settle()
+        self.assertEqual((server.items(), server.ledger()["deleted"]), ([], 1))
+
     def test_a_deleted_item_is_not_made_anew(self):
         self.api.media["M1"] = ("image/png", png(1))
         server = self.hook()
@@ -322,14 +377,20 @@ class Media(WhatsAppCase):
         self.assertEqual(("imageId" in found, found["metadata"]["mediaId"], self.api.asked), (False, "M1", []))
 
     def pages(self, pages) -> str:
-        """Somebody's web server: path -> bytes, or None for what is not there. `heard`: (path, token) as asked."""
+        """Somebody's web server: path -> bytes, None for what is not there, a status, or an event, `slow`, before which
+        nothing comes, and then a picture. `heard`: (path, token) as asked."""
         self.heard = heard = []
+        self.slow = slow = next((v for v in pages.values() if isinstance(v, threading.Event)), None)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 heard.append((self.path, self.headers["Authorization"]))
                 data = pages.get(self.path)
-                self.send_response(200 if data else 404)
+                if slow and data is slow:
+                    slow.wait(harness.PATIENCE)
+                    data = png(1)
+                status, data = (data, b"") if isinstance(data, int) else (200 if data else 404, data)
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(data or b"")))
                 self.end_headers()
                 self.wfile.write(data or b"")
@@ -338,6 +399,7 @@ class Media(WhatsAppCase):
                 pass
 
         web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        web.handle_error = lambda *_: None  # the other side went away
         threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
         self.addCleanup(web.server_close)
         self.addCleanup(web.shutdown)

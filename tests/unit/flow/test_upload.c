@@ -496,6 +496,23 @@ static void test_g1_a_failure_at_any_point_leaves_nothing(void **state)
     failing("eventlog.publish_tx:UNAVAILABLE@1", ERR_UNAVAILABLE);
 }
 
+// The database goes away while it commits: the client is told nothing good, and the row may be there.
+static void test_g1_bytes_stay_when_nobody_knows_of_the_row(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new("meta.write:after:UNAVAILABLE@1");
+    _cleanup_arena_ struct arena arena = {0};
+    struct upload_result result;
+    const struct upload_fields fields = {.tenant = "default"};
+    must_fail(ERR_UNAVAILABLE, upload(rig, 1, &fields, &arena, &result, err));
+    assert_int_equal(rig_ledger(rig).accepted, 1);
+    assert_int_equal(rig_blobs(rig), 1);
+    must(upload(rig, 1, &fields, &arena, &result, err)); // the client's next try
+    assert_true(result.duplicate);
+    assert_int_equal(rig_blobs(rig), 1);
+    rig_free(rig);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -522,6 +539,7 @@ int main(void)
         T(test_g3_racing_uploads_of_the_same_bytes_make_one_item),
         T(test_the_event_is_shaped_as_the_spec_says),
         cmocka_unit_test(test_g1_a_failure_at_any_point_leaves_nothing),
+        cmocka_unit_test(test_g1_bytes_stay_when_nobody_knows_of_the_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
