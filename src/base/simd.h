@@ -16,6 +16,9 @@
 
 #if defined(__x86_64__) && !defined(SIMD_SANITIZED)
 #define SIMD_CLONES __attribute__((target_clones("avx2", "default")))
+// For a function that counts bits, where the processor has __builtin_cpu_supports("avx512vpopcntdq") and "avx512bw":
+// not one of the clones, as the program cannot choose by these by itself.
+#define SIMD_POPCOUNT __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")))
 #else
 #define SIMD_CLONES
 #endif

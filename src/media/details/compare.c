@@ -42,41 +42,47 @@ struct nearest {
     size_t at;
 };
 
-// To all details from `from` on. Bits and place are in one number, so that the least is found without a branch.
-SIMD_CLONES static void measure_all(const struct details *asked, size_t one, const struct details *kept, size_t from,
-                                    size_t count, uint16_t *restrict out)
+// Among all details from `from` on. Bits and place are in one number, so that the least is found without a branch.
+static inline __attribute__((always_inline)) struct nearest
+nearest_of(const struct details *asked, size_t one, const struct details *kept, size_t from, size_t count)
 {
     _Static_assert((FAR << PLACE_BITS) < UINT16_MAX && DETAILS_KEPT <= 1 << PLACE_BITS, "both must fit");
     _Static_assert(DETAIL_WORDS == 2, "all words are looked at");
+    uint16_t measured[DETAILS_KEPT], least = FAR << PLACE_BITS, next = FAR << PLACE_BITS;
     uint64_t first = asked->bits[0][one], second = asked->bits[1][one];
     for (size_t i = 0; i < count; i++) {
         uint64_t bits = (uint64_t)__builtin_popcountll(first ^ kept->bits[0][from + i]) +
                         (uint64_t)__builtin_popcountll(second ^ kept->bits[1][from + i]);
-        out[i] = (uint16_t)(bits << PLACE_BITS | i);
+        measured[i] = (uint16_t)(bits << PLACE_BITS | i);
     }
-}
-
-SIMD_CLONES static uint16_t least_of(const uint16_t *values, size_t count)
-{
-    uint16_t least = FAR << PLACE_BITS;
     for (size_t i = 0; i < count; i++)
-        least = values[i] < least ? values[i] : least;
-    return least;
-}
-
-static struct nearest find_nearest(const struct details *asked, size_t one, const struct details *kept, size_t from,
-                                   size_t count)
-{
-    uint16_t measured[DETAILS_KEPT];
-    measure_all(asked, one, kept, from, count, measured);
-    uint16_t least = least_of(measured, count);
+        least = measured[i] < least ? measured[i] : least;
     struct nearest n = {.bits = least >> PLACE_BITS, .next = FAR, .at = from + least % (1 << PLACE_BITS)};
     if (n.bits > BITS_MOST)
         return n;
     measured[n.at - from] = UINT16_MAX;
-    n.next = least_of(measured, count) >> PLACE_BITS;
+    for (size_t i = 0; i < count; i++)
+        next = measured[i] < next ? measured[i] : next;
+    n.next = next >> PLACE_BITS;
     return n;
 }
+
+SIMD_CLONES static void find_nearest(const struct details *asked, size_t one, size_t end, const struct details *kept,
+                                     size_t from, size_t count, struct nearest *out)
+{
+    for (; one < end; one++)
+        *out++ = nearest_of(asked, one, kept, from, count);
+}
+
+#ifdef SIMD_POPCOUNT
+SIMD_POPCOUNT static void find_nearest_popcount(const struct details *asked, size_t one, size_t end,
+                                                const struct details *kept, size_t from, size_t count,
+                                                struct nearest *out)
+{
+    for (; one < end; one++)
+        *out++ = nearest_of(asked, one, kept, from, count);
+}
+#endif
 
 static struct pair pair_of(const struct detail *a, const struct detail *k, unsigned bits)
 {
@@ -102,15 +108,21 @@ static void add_pair(struct pair *pairs, size_t *count, struct pair p)
 
 static size_t find_pairs(const struct details *asked, const struct details *kept, struct pair *out)
 {
+    struct nearest nearest[DETAILS_ASKED];
     size_t count = 0;
     for (int kind = 0; kind < DETAIL_KINDS; kind++) {
         size_t first = kind ? asked->ends[kind - 1] : 0, from = kind ? kept->ends[kind - 1] : 0;
-        for (size_t i = first; i < asked->ends[kind]; i++) {
-            struct nearest n = find_nearest(asked, i, kept, from, kept->ends[kind] - from);
-            if (n.bits <= BITS_MOST && n.bits * 256 <= n.next * RATIO)
-                add_pair(out, &count, pair_of(&asked->of[i], &kept->of[n.at], n.bits));
-        }
+        size_t end = asked->ends[kind], among = kept->ends[kind] - from;
+#ifdef SIMD_POPCOUNT
+        if (__builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512bw"))
+            find_nearest_popcount(asked, first, end, kept, from, among, nearest + first);
+        else
+#endif
+            find_nearest(asked, first, end, kept, from, among, nearest + first);
     }
+    for (size_t i = 0; i < asked->count; i++)
+        if (nearest[i].bits <= BITS_MOST && nearest[i].bits * 256 <= nearest[i].next * RATIO)
+            add_pair(out, &count, pair_of(&asked->of[i], &kept->of[nearest[i].at], nearest[i].bits));
     return count;
 }
 

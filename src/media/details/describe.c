@@ -15,18 +15,19 @@
 #include "media/details/details_int.h"
 
 enum { PATCH = 16, PARTS = 4, WAYS = 8, SAMPLES = PATCH + 2, AROUND = 6, TURNS = 16 };
+enum { STEPS = PATCH / PARTS };                              // samples a part
+enum { WIDTH = 2 * AROUND + 1, ROW = 16, SAMPLES_ROW = 24 }; // rows are filled up to whole vectors
 
-typedef float turns __attribute__((vector_size(TURNS * sizeof(float))));
-typedef int32_t turns_mask __attribute__((vector_size(TURNS * sizeof(float))));
+typedef float half_turns __attribute__((vector_size(TURNS / 2 * sizeof(float))));
+typedef int32_t half_turns_mask __attribute__((vector_size(TURNS / 2 * sizeof(float))));
 typedef float ways __attribute__((vector_size(WAYS * sizeof(float))));
 typedef int32_t ways_mask __attribute__((vector_size(WAYS * sizeof(float))));
 
-static const turns turn_cosines = {
-    1,  0.92387953f,  0.70710678f,  0.38268343f,  0, -0.38268343f, -0.70710678f, -0.92387953f,
-    -1, -0.92387953f, -0.70710678f, -0.38268343f, 0, 0.38268343f,  0.70710678f,  0.92387953f};
-static const turns turn_sines = {
-    0, 0.38268343f,  0.70710678f,  0.92387953f,  1,  0.92387953f,  0.70710678f,  0.38268343f,
-    0, -0.38268343f, -0.70710678f, -0.92387953f, -1, -0.92387953f, -0.70710678f, -0.38268343f};
+static const half_turns turn_cosines = {1, 0.92387953f,  0.70710678f,  0.38268343f,
+                                        0, -0.38268343f, -0.70710678f, -0.92387953f};
+static const half_turns turn_sines = {0, 0.38268343f, 0.70710678f, 0.92387953f,
+                                      1, 0.92387953f, 0.70710678f, 0.38268343f};
+static const ways ways_zero;
 static const ways way_cosines = {1, 0.70710678f, 0, -0.70710678f, -1, -0.70710678f, 0, 0.70710678f};
 static const ways way_sines = {0, 0.70710678f, 1, 0.70710678f, 0, -0.70710678f, -1, -0.70710678f};
 
@@ -40,30 +41,83 @@ static inline float length(float x, float y)
 
 // --- Its direction
 
-// Where most gradients around it point: those that point elsewhere count little, by the fourth power of the cosine.
-SIMD_CLONES static void gather_turns(const struct plane *plane, int cx, int cy, float *out)
+// What is around a place, row by row; beyond the plane's edge, nothing.
+struct around {
+    float gx[WIDTH][ROW], gy[WIDTH][ROW]; // gradients
+    float weight[WIDTH][ROW];             // less far from the middle, and so that the fourth power counts as the first
+};
+
+static void take_gradients(const struct plane *plane, int cx, int cy, struct around *out)
 {
-    turns sums = {0};
-    for (int j = -AROUND; j <= AROUND; j++)
-        for (int i = -AROUND; i <= AROUND; i++) {
-            int x = cx + i, y = cy + j, square = i * i + j * j;
-            if (square > AROUND * AROUND || x < 1 || y < 1 || x >= plane->width - 1 || y >= plane->height - 1)
-                continue;
-            const float *at = plane->value + (size_t)y * (size_t)plane->width + x;
-            float gx = at[1] - at[-1], gy = at[plane->width] - at[-plane->width], whole = length(gx, gy);
-            turns p = gx * turn_cosines + gy * turn_sines;
-            p = (turns)((turns_mask)p & (p > 0));
-            p *= p;
-            sums += p * p * ((1 - (float)square / (AROUND * AROUND + 1)) / (whole * whole * whole));
+    for (int j = 0; j < WIDTH; j++)
+        for (int i = 0; i < WIDTH; i++) {
+            int x = cx + i - AROUND, y = cy + j - AROUND;
+            bool on = x >= 1 && y >= 1 && x < plane->width - 1 && y < plane->height - 1;
+            const float *at = plane->value + (on ? (size_t)y * (size_t)plane->width + (size_t)x : 0);
+            out->gx[j][i] = on ? at[1] - at[-1] : 0;
+            out->gy[j][i] = on ? at[plane->width] - at[-plane->width] : 0;
         }
-    memcpy(out, &sums, sizeof sums);
+}
+
+SIMD_CLONES static void take_gradients_inside(const struct plane *plane, int cx, int cy, struct around *out)
+{
+    for (int j = 0; j < WIDTH; j++) {
+        const float *at = plane->value + (size_t)(cy + j - AROUND) * (size_t)plane->width + (cx - AROUND);
+        const float *above = at - plane->width, *below = at + plane->width;
+        for (int i = 0; i < WIDTH; i++) {
+            out->gx[j][i] = at[i + 1] - at[i - 1];
+            out->gy[j][i] = below[i] - above[i];
+        }
+    }
+}
+
+// How much what is so far from the middle counts, by the square of the distance.
+#define TENT(y, x)                                                                                                     \
+    ((y) * (y) + (x) * (x) > AROUND * AROUND ? 0 : 1 - (float)((y) * (y) + (x) * (x)) / (AROUND * AROUND + 1))
+#define TENT_ROW(y)                                                                                                    \
+    {                                                                                                                  \
+        TENT(y, 6), TENT(y, 5), TENT(y, 4), TENT(y, 3), TENT(y, 2), TENT(y, 1), TENT(y, 0), TENT(y, 1), TENT(y, 2),    \
+            TENT(y, 3), TENT(y, 4), TENT(y, 5), TENT(y, 6)                                                             \
+    }
+static const float tent[WIDTH][ROW] = {TENT_ROW(6), TENT_ROW(5), TENT_ROW(4), TENT_ROW(3), TENT_ROW(2),
+                                       TENT_ROW(1), TENT_ROW(0), TENT_ROW(1), TENT_ROW(2), TENT_ROW(3),
+                                       TENT_ROW(4), TENT_ROW(5), TENT_ROW(6)};
+
+SIMD_CLONES static void weigh(struct around *a)
+{
+    for (int j = 0; j < WIDTH; j++)
+        for (int i = 0; i < ROW; i++) {
+            float whole = length(a->gx[j][i], a->gy[j][i]);
+            a->weight[j][i] = tent[j][i] / (whole * whole * whole);
+        }
+}
+
+// Where most gradients around it point: those that point elsewhere count little, by the fourth power of the cosine.
+// Each counts for one of two opposite directions.
+SIMD_CLONES static void gather_turns(const struct around *a, float *out)
+{
+    half_turns there = {0}, back = {0};
+    for (int j = 0; j < WIDTH; j++)
+        for (int i = 0; i < WIDTH; i++) {
+            half_turns p = a->gx[j][i] * turn_cosines + a->gy[j][i] * turn_sines, square = p * p;
+            half_turns share = square * square * a->weight[j][i];
+            half_turns ahead = (half_turns)((half_turns_mask)share & (p > 0));
+            there += ahead;
+            back += share - ahead;
+        }
+    memcpy(out, &there, sizeof there);
+    memcpy(out + TURNS / 2, &back, sizeof back);
 }
 
 static float direction(const struct plane *plane, int x, int y)
 {
     float sums[TURNS];
-    int best = 0;
-    gather_turns(plane, x, y, sums);
+    struct around around = {0};
+    int best = 0, most = AROUND + 1;
+    bool inside = x >= most && y >= most && x < plane->width - most && y < plane->height - most;
+    (inside ? take_gradients_inside : take_gradients)(plane, x, y, &around);
+    weigh(&around);
+    gather_turns(&around, sums);
     for (int k = 1; k < TURNS; k++)
         if (sums[k] > sums[best])
             best = k;
@@ -74,64 +128,97 @@ static float direction(const struct plane *plane, int x, int y)
 
 // --- What is gathered
 
-static inline float sample(const struct plane *p, float x, float y)
+// The patch's points in the plane: the place left above each in the plane's memory, and how far beyond it the point is.
+struct points {
+    int32_t at[SAMPLES][SAMPLES_ROW];
+    float fx[SAMPLES][SAMPLES_ROW], fy[SAMPLES][SAMPLES_ROW];
+};
+
+static inline void keep_within(ways *v, float most)
 {
-    float right = (float)(p->width - 1) - 0.01f, low = (float)(p->height - 1) - 0.01f;
-    x = x < 0 ? 0 : x > right ? right : x;
-    y = y < 0 ? 0 : y > low ? low : y;
-    int ix = (int)x, iy = (int)y;
-    float fx = x - (float)ix, fy = y - (float)iy;
-    const float *at = p->value + (size_t)iy * (size_t)p->width + ix;
-    float above = at[0] + fx * (at[1] - at[0]), below = at[p->width] + fx * (at[p->width + 1] - at[p->width]);
-    return above + fy * (below - above);
+    ways_mask beyond = *v > most, at_least_0 = (ways_mask)*v & (*v > 0);
+    *v = (ways)((at_least_0 & ~beyond) | ((ways_mask)(ways_zero + most) & beyond));
+}
+
+SIMD_CLONES static void place(const struct plane *p, float x, float y, float c, float s, struct points *out)
+{
+    static const ways counted = {0, 1, 2, 3, 4, 5, 6, 7};
+    float right = (float)(p->width - 1) - 0.01f, low = (float)(p->height - 1) - 0.01f, middle = (SAMPLES - 1) / 2.0f;
+    for (int j = 0; j < SAMPLES; j++)
+        for (int i = 0; i < SAMPLES_ROW; i += WAYS) {
+            ways u = counted + ((float)i - middle);
+            float v = (float)j - middle;
+            ways px = x + c * u - s * v, py = y + s * u + c * v;
+            keep_within(&px, right);
+            keep_within(&py, low);
+            ways_mask ix = __builtin_convertvector(px, ways_mask), iy = __builtin_convertvector(py, ways_mask);
+            ways fx = px - __builtin_convertvector(ix, ways), fy = py - __builtin_convertvector(iy, ways);
+            ways_mask at = iy * p->width + ix;
+            memcpy(&out->at[j][i], &at, sizeof at);
+            memcpy(&out->fx[j][i], &fx, sizeof fx);
+            memcpy(&out->fy[j][i], &fy, sizeof fy);
+        }
+}
+
+SIMD_CLONES static void sample(const struct plane *p, const struct points *points, float patch[SAMPLES][SAMPLES])
+{
+    const float *upper = p->value, *lower = p->value + p->width;
+    for (int j = 0; j < SAMPLES; j++)
+        for (int i = 0; i < SAMPLES; i++) {
+            int32_t at = points->at[j][i];
+            float fx = points->fx[j][i];
+            float above = upper[at] + fx * (upper[at + 1] - upper[at]);
+            float below = lower[at] + fx * (lower[at + 1] - lower[at]);
+            patch[j][i] = above + points->fy[j][i] * (below - above);
+        }
 }
 
 static void take_patch(const struct plane *plane, float x, float y, float step, float angle,
                        float patch[SAMPLES][SAMPLES])
 {
-    float c = cosf(angle) * step, s = sinf(angle) * step, middle = (SAMPLES - 1) / 2.0f;
-    for (int j = 0; j < SAMPLES; j++)
-        for (int i = 0; i < SAMPLES; i++) {
-            float u = (float)i - middle, v = (float)j - middle;
-            patch[j][i] = sample(plane, x + c * u - s * v, y + s * u + c * v);
-        }
+    struct points points;
+    place(plane, x, y, cosf(angle) * step, sinf(angle) * step, &points);
+    sample(plane, &points, patch);
 }
 
-// How much the sample at `i` of PATCH counts for `part`: a tent as wide as two parts.
-static float part_weight(int i, int part)
-{
-    float width = PATCH / (float)PARTS, at = ((float)i + 0.5f) / width - 0.5f, off = fabsf(at - (float)part);
-    return off < 1 ? 1 - off : 0;
-}
+struct gradients {
+    float gx[PATCH][PATCH], gy[PATCH][PATCH], share[PATCH][PATCH]; // share: one by the length
+};
 
-SIMD_CLONES static void gather_all(float patch[SAMPLES][SAMPLES], const float weights[PATCH][PARTS],
-                                   float out[PARTS][PARTS][WAYS])
+SIMD_CLONES static void take_patch_gradients(float patch[SAMPLES][SAMPLES], struct gradients *out)
 {
-    ways sums[PARTS][PARTS] = {{{0}}};
-    for (int j = 0; j < PATCH; j++) {
-        ways row[PARTS] = {{0}};
+    for (int j = 0; j < PATCH; j++)
         for (int i = 0; i < PATCH; i++) {
             float gx = patch[j + 1][i + 2] - patch[j + 1][i], gy = patch[j + 2][i + 1] - patch[j][i + 1];
-            ways p = gx * way_cosines + gy * way_sines;
-            p = (ways)((ways_mask)p & (p > 0));
-            p *= p * (1 / length(gx, gy));
-            for (int part = 0; part < PARTS; part++)
-                row[part] += weights[i][part] * p;
+            out->gx[j][i] = gx;
+            out->gy[j][i] = gy;
+            out->share[j][i] = 1 / length(gx, gy);
         }
-        for (int high = 0; high < PARTS; high++)
-            for (int part = 0; part < PARTS; part++)
-                sums[high][part] += weights[j][high] * row[part];
-    }
-    memcpy(out, sums, sizeof sums);
 }
 
-static void gather(float patch[SAMPLES][SAMPLES], float out[PARTS][PARTS][WAYS])
+// A sample counts for the two parts that it lies between, by tents as wide as two parts. Part k is at k + 1 of the
+// sums: before the first and after the last is one that nobody wants.
+#define PART_BEFORE(i) (((i) + STEPS / 2) / STEPS)
+#define FOR_NEXT(i) (((float)(((i) + STEPS / 2) % STEPS) + 0.5f) / STEPS)
+
+SIMD_CLONES static void gather_all(const struct gradients *g, float out[PARTS + 2][PARTS + 2][WAYS])
 {
-    float weights[PATCH][PARTS];
-    for (int i = 0; i < PATCH; i++)
-        for (int part = 0; part < PARTS; part++)
-            weights[i][part] = part_weight(i, part);
-    gather_all(patch, weights, out);
+    ways sums[PARTS + 2][PARTS + 2] = {{{0}}};
+    for (int j = 0; j < PATCH; j++) {
+        ways row[PARTS + 2] = {{0}};
+        for (int i = 0; i < PATCH; i++) {
+            ways p = g->gx[j][i] * way_cosines + g->gy[j][i] * way_sines;
+            p = (ways)((ways_mask)p & (p > 0));
+            p *= p * g->share[j][i];
+            row[PART_BEFORE(i)] += (1 - FOR_NEXT(i)) * p;
+            row[PART_BEFORE(i) + 1] += FOR_NEXT(i) * p;
+        }
+        for (int part = 1; part <= PARTS; part++) {
+            sums[PART_BEFORE(j)][part] += (1 - FOR_NEXT(j)) * row[part];
+            sums[PART_BEFORE(j) + 1][part] += FOR_NEXT(j) * row[part];
+        }
+    }
+    memcpy(out, sums, sizeof sums);
 }
 
 // --- Bits
@@ -148,11 +235,11 @@ static bool get_bit(const uint64_t *bits, int i)
     return bits[i / 64] >> (i % 64) & 1;
 }
 
-static void to_bits(float in[PARTS][PARTS][WAYS], uint64_t *bits)
+static void to_bits(float in[PARTS + 2][PARTS + 2][WAYS], uint64_t *bits)
 {
     memset(bits, 0, DETAIL_WORDS * sizeof *bits);
     for (int part = 0; part < PARTS * PARTS; part++) {
-        const float *of = in[part / PARTS][part % PARTS];
+        const float *of = in[part / PARTS + 1][part % PARTS + 1];
         for (int k = 0; k < WAYS; k++)
             set_bit(bits, part * WAYS + k, of[k] > of[(k + ASIDE) % WAYS]);
     }
@@ -160,10 +247,12 @@ static void to_bits(float in[PARTS][PARTS][WAYS], uint64_t *bits)
 
 float detail_describe(const struct plane *plane, float x, float y, float step, uint64_t bits[DETAIL_WORDS])
 {
-    float patch[SAMPLES][SAMPLES], gathered[PARTS][PARTS][WAYS];
+    struct gradients gradients;
+    float patch[SAMPLES][SAMPLES], gathered[PARTS + 2][PARTS + 2][WAYS];
     float angle = direction(plane, (int)(x + 0.5f), (int)(y + 0.5f));
     take_patch(plane, x, y, step, angle, patch);
-    gather(patch, gathered);
+    take_patch_gradients(patch, &gradients);
+    gather_all(&gradients, gathered);
     to_bits(gathered, bits);
     return angle;
 }

@@ -22,6 +22,7 @@ enum {
     GRID = 5, // the picture is so many parts wide and high; each has its share of the details
     CELL_SPOTS = 40,
     RADIUS = 3,
+    SUM_ROWS = 256, // whose bytes' sum fits into 16 bits
 };
 
 static const float sizes[2] = {1.2f, 1.7f};        // sigma of the planes of an octave, in their pixels
@@ -43,7 +44,7 @@ struct cell {
 struct finding {
     float *memory; // of all below
     float *row;
-    uint32_t *sums; // a row of the picture's bytes
+    uint16_t *sums; // a row of the picture's bytes
     uint8_t *marks; // a row of a plane: 1 where a peak is
     struct plane planes[PLANES];
     float *strengths[PLANES];
@@ -53,22 +54,23 @@ struct finding {
 
 // --- Planes
 
-SIMD_CLONES static void add_bytes(const uint8_t *restrict bytes, uint32_t *restrict sums, size_t count)
+SIMD_CLONES static void add_bytes(const uint8_t *restrict bytes, uint16_t *restrict sums, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        sums[i] += bytes[i];
+        sums[i] = (uint16_t)(sums[i] + bytes[i]);
 }
 
 // Takes means of `by` × `by` pixels, as ITU-R BT.601 weighs their colours.
 static void reduce(struct finding *f, const struct pixels *in, int by, struct plane *out)
 {
     size_t bytes = (size_t)in->width * 3;
-    float share = 1 / (float)(256 * by * by);
+    int rows = by < SUM_ROWS ? by : SUM_ROWS;
+    float share = 1 / (256.0f * (float)by * (float)rows);
     for (int y = 0; y < out->height; y++) {
         memset(f->sums, 0, bytes * sizeof *f->sums);
-        for (int j = 0; j < by; j++)
+        for (int j = 0; j < rows; j++)
             add_bytes(in->data + (size_t)(y * by + j) * bytes, f->sums, bytes);
-        const uint32_t *sum = f->sums;
+        const uint16_t *sum = f->sums;
         for (int x = 0; x < out->width; x++) {
             uint32_t red = 0, green = 0, blue = 0;
             for (int i = 0; i < by; i++, sum += 3)
@@ -155,7 +157,7 @@ static int get_planes(struct finding *f, const struct pixels *picture, int by, s
         at += 2 * n;
     }
     f->row = at;
-    f->sums = (uint32_t *)(at + row + 2 * RADIUS);
+    f->sums = (uint16_t *)(at + row + 2 * RADIUS);
     f->marks = (uint8_t *)(f->sums + 3 * (size_t)picture->width);
     return 0;
 }
