@@ -11,6 +11,7 @@
 #include "backends/extractor/extractor_openvino.h"
 #include "bench.h"
 #include "conf/conf.h"
+#include "media/details/details.h"
 #include "media/image.h"
 
 enum { THREADS_MAX = 256, DIMENSION_MAX = 4096 };
@@ -44,7 +45,8 @@ void work_open(const struct bench *b, struct work *w)
     conf_init(&conf);
     *w = (struct work){.edge = (int)conf.thumbnail_edge,
                        .quality = (int)conf.thumbnail_quality,
-                       .max_pixels = (uint64_t)conf.image_max_pixels};
+                       .max_pixels = (uint64_t)conf.image_max_pixels,
+                       .details = conf.search_closer > 0};
     bench_check(image_init(&err), &err);
     open_extractor(b, &conf, &w->extractor);
     conf_free(&conf);
@@ -65,12 +67,15 @@ void work_once(const struct work *w, const struct photo *photo, bool thumbnail)
     struct error err = {0};
     struct image_decoded image;
     float vector[DIMENSION_MAX];
+    struct details details;
     bench_check(image_decode(photo->data, photo->len, w->edge, w->max_pixels, &image, &err), &err);
     if (thumbnail) {
         _cleanup_buf_ struct buf webp = BUF_INIT(16 << 20);
         bench_check(image_thumbnail(&image.pixels, w->edge, w->quality, &webp, &err), &err);
     }
     bench_check(w->extractor.ops->extract(w->extractor.state, w->model, &image.pixels, 1, vector, NULL, &err), &err);
+    if (w->details)
+        bench_check(details_find(&image.pixels, DETAILS_KEPT, &details, &err), &err);
     pixels_free(&image.pixels);
 }
 
