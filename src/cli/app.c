@@ -204,10 +204,28 @@ static int settle_duplicates(struct app *app, struct error *err)
     return 0;
 }
 
+// On Kafka the messages' topic and group are called as the other system's variables say.
+static int settle_messages(struct app *app, struct error *err)
+{
+    const char *group = app->conf->kafka_message_group;
+    if (strcmp(app->conf->eventlog_backend, "kafka") != 0)
+        return 0;
+    for (int s = 0; s < STEP_COUNT; s++)
+        if (s != STEP_MESSAGE && strcmp(steps[s].group, group) == 0)
+            return error_set(err, ERR_CONFIG, "kafka.message_group: %.80s is the group of step %s", group,
+                             steps[s].name);
+    if (!*group)
+        return error_set(err, ERR_CONFIG, "kafka.message_group may not be empty");
+    app->flow.settings.message_group = group;
+    return event_topic_rename(TOPIC_MESSAGES, app->conf->kafka_message_topic, err) < 0
+               ? error_prefix(err, "kafka.message_topic")
+               : 0;
+}
+
 static int open_flow(struct app *app, struct error *err)
 {
     settle_flow(app);
-    if (settle_duplicates(app, err) < 0)
+    if (settle_messages(app, err) < 0 || settle_duplicates(app, err) < 0)
         return -1;
     if (add_models(app, err) < 0 || flow_open(&app->flow, err) < 0)
         return -1;
@@ -396,6 +414,8 @@ static int open_log(struct app *app, unsigned flags, struct error *err)
     if (registry_open_log(app->conf, &app->ports, err) < 0)
         return -1;
     settle_flow(app);
+    if (settle_messages(app, err) < 0)
+        return -1;
     flow_open_log(&app->flow);
     app->flow_open = true;
     app->api.flow = &app->flow;

@@ -169,7 +169,10 @@ static int load_variable(struct conf *c, const char *name, const char *value, st
 // Variables that other programs of the system go by as well.
 static int load_shared_variables(struct conf *c, struct error *err)
 {
-    static const char *const shared[][2] = {{"KAFKA_BROKERS", "kafka.brokers"}, {"KAFKA_CLIENT_ID", "kafka.client_id"}};
+    static const char *const shared[][2] = {{"KAFKA_BROKERS", "kafka.brokers"},
+                                            {"KAFKA_CLIENT_ID", "kafka.client_id"},
+                                            {"KAFKA_GROUP_ID", "kafka.message_group"},
+                                            {"KAFKA_TOPIC", "kafka.message_topic"}};
     for (size_t i = 0; i < ARRAY_LEN(shared); i++) {
         const char *value = getenv(shared[i][0]);
         if (value && *value && conf_set(c, shared[i][1], value, err) < 0)

@@ -28,10 +28,15 @@ enum event_topic {
 };
 
 const char *event_topic_name(enum event_topic topic); // "deeplens.images.uploaded"
+const char *
+event_topic_catalogued(enum event_topic topic);       // the same before event_topic_rename: what is kept for later
 const char *event_topic_type(enum event_topic topic); // "image.uploaded"; "" for the dead-letter topic
 int event_topic_partitions(enum event_topic topic);
 int64_t event_topic_retention_ms(enum event_topic topic);
-int event_topic_parse(const char *name, enum event_topic *out); // -1 when it is none of ours
+int event_topic_parse(const char *name, enum event_topic *out); // by either name; -1 when it is none of ours
+// Another name for a topic, for the whole process: called before there are other threads. ERR_CONFIG when it is no name
+// of a topic, or another topic's.
+int event_topic_rename(enum event_topic topic, const char *name, struct error *err);
 
 struct event_format {
     bool flat;     // events.format = flat

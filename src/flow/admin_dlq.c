@@ -215,6 +215,7 @@ int admin_deadletter_replay(struct flow *f, const char *id, json_t **out, struct
     if (readable && reissue(f, letter, &event, &text, &attempt, err) < 0)
         return -1;
     struct elog_header headers[ELOG_HEADERS_MAX];
+    name = event_topic_name(topic); // as it is called now
     const struct elog_record record = {.topic = name,
                                        .key = letter->key,
                                        .value = readable ? text.data : letter->value,

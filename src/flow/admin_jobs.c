@@ -28,7 +28,8 @@ static int add_queue(struct flow *f, const struct step *step, json_t *job, struc
     struct elog_group_info info = {0};
     struct error why = {0};
     int64_t waiting = 0, oldest_ms = 0;
-    if (f->log.ops->group_describe(f->log.state, &arena, step->group, &info, &why) < 0 && why.code != ERR_NOT_FOUND)
+    if (f->log.ops->group_describe(f->log.state, &arena, step_group(f, step), &info, &why) < 0 &&
+        why.code != ERR_NOT_FOUND)
         return error_copy(err, &why);
     enum lag_state *states = arena_alloc(&arena, (info.partition_count + 1) * sizeof *states);
     if (info.partition_count)
@@ -37,7 +38,7 @@ static int add_queue(struct flow *f, const struct step *step, json_t *job, struc
         waiting += info.partitions[i].lag;
         oldest_ms = info.partitions[i].lag_ms > oldest_ms ? info.partitions[i].lag_ms : oldest_ms;
     }
-    double rate = lag_rate(f->lags, step->group);
+    double rate = lag_rate(f->lags, step_group(f, step));
     json_object_set_new(job, "waiting", json_integer(waiting));
     json_object_set_new(job, "oldestMs", json_integer(oldest_ms));
     json_object_set_new(job, "perSecond", rate < 0 ? json_null() : json_real(rate));
@@ -59,13 +60,13 @@ static void add_health(const struct runner_step_health *health, json_t *job)
         js_set_str(job, "reason", health->limit == 0 ? "on request" : health->reason);
 }
 
-static json_t *step_json(const struct step *step)
+static json_t *step_json(const struct flow *f, const struct step *step)
 {
     json_t *topics = json_array();
     for (size_t i = 0; i < step->topic_count; i++)
         json_array_append_new(topics, json_string(event_topic_name(step->topics[i])));
-    return json_pack("{s:s,s:s,s:s,s:o}", "step", step->name, "role", step->role, "group", step->group, "topics",
-                     topics);
+    return json_pack("{s:s,s:s,s:s,s:o}", "step", step->name, "role", step->role, "group", step_group(f, step),
+                     "topics", topics);
 }
 
 // How many dead letters each step has, of the first COUNT_MOST.
@@ -108,7 +109,7 @@ int admin_jobs(struct flow *f, struct runner *runner, json_t **out, struct error
     if (runner)
         runner_health(runner, health);
     for (int s = 0; s < STEP_COUNT; s++) {
-        json_t *job = step_json(&steps[s]);
+        json_t *job = step_json(f, &steps[s]);
         json_array_append_new(jobs, job);
         add_health(&health[s], job);
         if (add_queue(f, &steps[s], job, err) < 0)
@@ -157,7 +158,7 @@ int admin_job_failed(struct flow *f, const char *name, const char *cursor, size_
     enum step_id step = STEP_PREPARE;
     if (find_step(name, &step, err) < 0)
         return -1;
-    const struct deadletter_query query = {.group = steps[step].group, .cursor = cursor, .limit = limit};
+    const struct deadletter_query query = {.group = step_group(f, &steps[step]), .cursor = cursor, .limit = limit};
     return admin_deadletters(f, &query, out, err);
 }
 
@@ -183,7 +184,7 @@ static void retry_ids(struct flow *f, enum step_id step, const json_t *ids, json
         _cleanup_json_ json_t *letter = NULL;
         struct error why = {0};
         if (admin_deadletter(f, text, &letter, &why) == 0 &&
-            strcmp(js_str(letter, "group", ""), steps[step].group) != 0)
+            strcmp(js_str(letter, "group", ""), step_group(f, &steps[step])) != 0)
             error_set(&why, ERR_NOT_FOUND, "Dead letter %.64s is not of the step %s", text, steps[step].name);
         if (why.code)
             json_array_append_new(refused, json_pack("{s:s,s:s,s:s}", "id", text, "code", error_code_name(why.code),
@@ -205,7 +206,7 @@ int admin_job_retry(struct flow *f, const char *name, const json_t *ids, const s
     if (find_step(name, &step, err) < 0)
         return -1;
     const struct deadletter_query query = {
-        .group = steps[step].group, .cursor = page->cursor, .limit = page->limit, .to_ms = to_ms};
+        .group = step_group(f, &steps[step]), .cursor = page->cursor, .limit = page->limit, .to_ms = to_ms};
     if (!ids && admin_deadletters(f, &query, &letters, err) < 0)
         return -1;
     _cleanup_json_ json_t *retried = json_array();

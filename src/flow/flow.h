@@ -100,6 +100,7 @@ struct flow_settings {
     int64_t hook_keep_ms;  // how long deliveries are tried, and shown after their end
     uint64_t hook_backlog; // deliveries of a webhook that may wait
     struct whatsapp_settings whatsapp;
+    const char *message_group; // consumer group of the messages' step; NULL: as steps.def says
     double
         duplicate_score;  // from which pictures are near-duplicates (near.h); 0: as each model says; above 1: none are
     int duplicate_policy; // enum near_policy of uploads and tenants that name none

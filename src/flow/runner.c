@@ -498,8 +498,8 @@ static int subscribe(struct lane *lane, struct error *err)
     const char *topics[2];
     for (size_t i = 0; i < step->topic_count; i++)
         topics[i] = event_topic_name(step->topics[i]);
-    return f->log.ops->subscribe(f->log.state, step->group, topics, step->topic_count, "deeplens", &lane->consumer,
-                                 err);
+    return f->log.ops->subscribe(f->log.state, step_group(f, step), topics, step->topic_count, "deeplens",
+                                 &lane->consumer, err);
 }
 
 static int subscribe_all(struct runner *r, struct error *err)

@@ -164,7 +164,7 @@ int task_claim(struct runner *r, struct task **tasks, size_t count, struct error
 static int publish_dead_letter(struct flow *f, struct meta_tx *tx, const struct task *task, struct error *err)
 {
     const struct letter letter = {.record = task->record,
-                                  .group = task->lane->step->group,
+                                  .group = step_group(f, task->lane->step),
                                   .stage = task->lane->step->name,
                                   .attempts = task->attempt,
                                   .code = error_code_name(task->job.error.code),
@@ -215,7 +215,7 @@ static int put_retry(struct flow *f, struct meta_tx *tx, struct task *task, stru
         return -1;
     const struct meta_retry retry = {.not_before_ms =
                                          clock_now_ms() + retry_delay_ms(f, task->job.event.backoff_ms, task->attempt),
-                                     .topic = task->record->topic,
+                                     .topic = event_topic_catalogued(task->job.event.topic),
                                      .key = task->record->key,
                                      .value = text.data,
                                      .value_len = text.len};

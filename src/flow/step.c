@@ -30,6 +30,11 @@ const struct step steps[STEP_COUNT] = {
 #undef STEP
 };
 
+const char *step_group(const struct flow *f, const struct step *step)
+{
+    return step == &steps[STEP_MESSAGE] && f->settings.message_group ? f->settings.message_group : step->group;
+}
+
 const char *event_next_id(struct arena *arena, const char *tenant, const char *id, enum event_topic topic,
                           const char *salt)
 {
@@ -122,7 +127,7 @@ size_t emit_headers(const struct emit *emit, const char *time, struct elog_heade
     const struct elog_header headers[EMIT_HEADERS] = {
         {"ce_specversion", "1.0"},
         {"ce_id", emit->event_id},
-        {"ce_type", *type ? type : event_topic_name(emit->topic)},
+        {"ce_type", *type ? type : event_topic_catalogued(emit->topic)},
         {"ce_source", FLOW_SOURCE},
         {"ce_time", time},
         {"deeplens-priority", emit->priority},

@@ -68,7 +68,7 @@ struct job { // one event on its way through one step
 struct step {
     const char *name;  // "prepare"
     const char *role;  // "image": what processes run together
-    const char *group; // "deeplens-image-processing"
+    const char *group; // "deeplens-image-processing"; the inbox knows the step by it, whatever step_group says
     enum event_topic topics[2];
     size_t topic_count;
     enum step_pool pool;
@@ -83,6 +83,9 @@ struct step {
 };
 
 extern const struct step steps[STEP_COUNT];
+
+// The group as which the step consumes.
+const char *step_group(const struct flow *f, const struct step *step);
 
 #define STEP(symbol, name, role, group, topic, topic2, pool, batch, durability, onward)                                \
     void step_##name##_work(struct flow *f, struct job *const *jobs, size_t count);                                    \

@@ -41,7 +41,7 @@ class Python:
     def __init__(self, address):
         import confluent_kafka
         self.producer = confluent_kafka.Producer({"bootstrap.servers": address, "partitioner": "murmur2_random",
-                                                  "message.max.bytes": 64 << 20})
+                                                  "message.max.bytes": 64 << 20, "log_level": 0})
 
     def produce(self, topic, key, value, headers=None):
         placed = []

@@ -238,6 +238,23 @@ static void flags_win_over_variables_over_the_file(void **state)
     assert_string_equal(c->log_level, "info");
 }
 
+// As the other system's services have them; ours win.
+static void takes_the_variables_of_others(void **state)
+{
+    static const char *const names[] = {"KAFKA_BROKERS", "KAFKA_CLIENT_ID", "KAFKA_GROUP_ID", "KAFKA_TOPIC"};
+    struct conf *c = *state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        setenv(names[i], names[i] + strlen("KAFKA_"), 1);
+    setenv("DEEPLENS_KAFKA_MESSAGE_TOPIC", "ours", 1);
+    must_load(c, FLAGS("serve"), "serve");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        unsetenv(names[i]);
+    assert_string_equal(c->kafka_brokers, "BROKERS");
+    assert_string_equal(c->kafka_client_id, "CLIENT_ID");
+    assert_string_equal(c->kafka_message_group, "GROUP_ID");
+    assert_string_equal(c->kafka_message_topic, "ours");
+}
+
 static void takes_its_flags_and_leaves_the_rest(void **state)
 {
     struct conf *c = *state;
@@ -433,6 +450,7 @@ int main(void)
         EACH(refuses_wrong_values),
         EACH(suggests_the_nearest_name),
         EACH(flags_win_over_variables_over_the_file),
+        EACH(takes_the_variables_of_others),
         EACH(takes_its_flags_and_leaves_the_rest),
         EACH(refuses_wrong_flags),
         EACH(refuses_wrong_variables),
