@@ -172,6 +172,32 @@ class Guarantees(Case):
         completed = server.get("/api/v1/admin/topics/deeplens.processing.completed/records?offset=earliest").json
         self.assertEqual(len(completed["records"]), 1, "the second replay had effects")
 
+    def test_g3_a_replay_moves_no_state_back(self):
+        """The item is failed until it is searchable; that it is at work again, its steps say."""
+        server = self.server("--fault", "extractor.extract:EXTRACTION_FAILED@1+", "--retry-base", "10ms")
+        image_id = server.upload(png(1)).json["imageId"]
+        reason = server.wait_status(image_id, "failed")["error"]
+        server.stop()
+        server.flags = ("--fault", "extractor.extract:EXTRACTION_FAILED@1", "--retry-base", "1s", "--retry-max", "1s")
+        server.start()
+        letter = server.get("/api/v1/admin/deadletters").json["items"][0]
+        server.request("POST", f"/api/v1/admin/deadletters/{letter['id']}/replay")
+        states = []
+
+        def extraction():
+            status = server.get(f"/api/v1/images/{image_id}/status").json
+            step = next(x for x in status["processingSteps"] if x["step"] == "feature_extraction")
+            states.append((status["status"], status.get("error")))
+            return step["status"], step["attempt"]
+
+        harness.wait_until(lambda: extraction() == ("retrying", 4), "the replay is put off")
+        self.assertEqual(set(s for s, _ in states), {"failed"})
+        self.assertTrue(all(error == reason for _, error in states), states)
+        self.assertTrue(server.ledger()["closes"])
+        status = server.wait_status(image_id, "completed")
+        self.assertIsNone(status.get("error"))
+        self.assertEqual((server.settle()["searchable"], server.ledger()["failed"]), (1, 0))
+
     def test_g2_replays_that_fail_again_end_too(self):
         server = self.server("--fault", "extractor.extract:EXTRACTION_FAILED@1+", "--retry-base", "5ms")
         image_id = server.upload(png(1)).json["imageId"]
