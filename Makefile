@@ -46,7 +46,7 @@ docs: all
 	@tools/docs.sh "$(BUILD)"
 
 format:
-	@find src tests bench -name '*.[ch]' -exec clang-format -i {} +
+	@find src tests bench demo -name '*.[ch]' -exec clang-format -i {} +
 
 # With PREFIX and DESTDIR as usual.
 install: all

@@ -15,9 +15,9 @@ sources() { find "$@" -name '*.[ch]' -print0; }
 
 python3 tools/check_layers.py || fail "layers are crossed"
 python3 tools/check_code.py "$build" || fail "see above"
-sources src tests bench | xargs -0 clang-format --dry-run -Werror 2>&1 | grep 'error:' >&2 && fail "not formatted (make format)"
+sources src tests bench demo | xargs -0 clang-format --dry-run -Werror 2>&1 | grep 'error:' >&2 && fail "not formatted (make format)"
 tools/docs.sh "$build" --check || fail "generated pages are stale (make docs)"
-for script in .ci/run $(find tools tests bench -name '*.sh'); do
+for script in .ci/run $(find tools tests bench demo -name '*.sh'); do
     sh -n "$script" || fail "$script is no shell script"
 done
 

@@ -7,10 +7,13 @@ mode=${2:-}
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-"$build/deeplens" help --markdown >"$out/CLI.md"
-"$build/deeplens" help --configuration >"$out/CONFIGURATION.md"
-"$build/deeplens" help --metrics >"$out/METRICS.md"
-"$build/deeplens" help --errors >"$out/ERRORS.md"
+page() {
+    { echo "<!-- SPDX-License-Identifier: Apache-2.0 -->" && "$build/deeplens" help "$1"; } >"$out/$2"
+}
+page --markdown CLI.md
+page --configuration CONFIGURATION.md
+page --metrics METRICS.md
+page --errors ERRORS.md
 for page in "$out"/*.md; do
     name=docs/$(basename "$page")
     if [ "$mode" = --check ]; then
