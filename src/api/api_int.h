@@ -56,6 +56,9 @@ void api_reply(struct http_request *req, int status, int rc, json_t *body, const
 int api_live(const struct api *api, struct error *err); // can changes be followed?
 
 json_t *api_media_json(const struct media *media);
+// Answers with a blob, which is closed afterwards, as `content` says (its bytes and its caching are filled in).
+int api_send_blob(struct http_request *req, struct api *api, struct blob_reader *reader, struct http_content content,
+                  struct error *err);
 void api_set_duplicate(json_t *json, const struct media *media); // what it is a near-duplicate of
 
 // What ids without a prefix are on this route: "vid" below /api/v1/videos, else "img"; and the id of the route, in
@@ -74,6 +77,11 @@ API_HANDLER(api_image_thumbnail);
 API_HANDLER(api_image_delete);
 API_HANDLER(api_items_delete);
 API_HANDLER(api_video_frames);
+API_HANDLER(api_video_thumbnail);
+API_HANDLER(api_video_poster);
+API_HANDLER(api_video_preview);
+API_HANDLER(api_video_sprite);
+API_HANDLER(api_video_sprite_map);
 API_HANDLER(api_duplicates);
 API_HANDLER(api_message_take);
 API_HANDLER(api_message_get);

@@ -211,11 +211,23 @@ static void set_link(json_t *json, const char *key, const struct media *m, const
     json_object_set_new(json, key, json_sprintf("/api/v1/%s/%s/%s", is_video(m) ? "videos" : "images", m->id, what));
 }
 
+// Links to what was made of the video.
+static void set_derived(json_t *json, const struct media *m)
+{
+    const json_t *derived = js_obj(json_object_get(json, "video"), "derived");
+    static const char *const kinds[][2] = {
+        {"poster", "posterUrl"}, {"preview", "previewUrl"}, {"sprite", "spriteUrl"}, {"sprite", "spriteMapUrl"}};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (json_object_get(derived, kinds[i][0]))
+            set_link(json, kinds[i][1], m, i == 3 ? "sprite.vtt" : kinds[i][0]);
+}
+
 static void set_video(json_t *json, const struct media *m)
 {
     if (is_video(m)) {
         set_parsed(json, "video", m->video);
         set_link(json, "framesUrl", m, "frames");
+        set_derived(json, m);
     }
     if (m->parent) {
         js_set_str(json, "videoId", m->parent);

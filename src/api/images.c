@@ -288,34 +288,46 @@ static const char *disposition(struct arena *arena, const char *name)
     return text;
 }
 
+int api_send_blob(struct http_request *req, struct api *api, struct blob_reader *reader, struct http_content content,
+                  struct error *err)
+{
+    struct file *file = calloc(1, sizeof *file);
+    if (!file) {
+        api->flow->blob.ops->reader_close(reader);
+        return error_set(err, ERR_NO_MEMORY, "No memory for a file");
+    }
+    *file = (struct file){api->flow->blob.ops, reader};
+    content.size = file->ops->reader_size(reader);
+    content.fd = file->ops->reader_fd(reader);
+    content.read = file_read;
+    content.close = file_close;
+    content.arg = file;
+    content.cache_control = "private, max-age=31536000, immutable";
+    http_reply_content(req, &content);
+    return 0;
+}
+
 static void send_file(struct http_request *req, struct api *api, bool thumbnail)
 {
     struct media media;
     struct error err = {0};
     const char *tenant, *id;
-    struct file *file = calloc(1, sizeof *file);
-    if (!file || api_tenant(req, NULL, &tenant, &err) < 0 || api_id(req, &id, &err) < 0 ||
-        item_open(api->flow, http_arena(req), tenant, id, thumbnail, &media, &file->reader, &err) < 0) {
-        free(file);
+    struct blob_reader *reader;
+    struct arena *arena = http_arena(req);
+    if (api_tenant(req, NULL, &tenant, &err) < 0 || api_id(req, &id, &err) < 0 ||
+        item_open(api->flow, arena, tenant, id, thumbnail, &media, &reader, &err) < 0) {
         http_reply_error(req, &err);
         return;
     }
-    struct arena *arena = http_arena(req);
-    file->ops = api->flow->blob.ops;
     struct http_content content = {
-        .size = file->ops->reader_size(file->reader),
-        .fd = file->ops->reader_fd(file->reader),
-        .read = file_read,
-        .close = file_close,
-        .arg = file,
         .content_type = thumbnail ? "image/webp" : media.content_type,
         .etag = thumbnail ? arena_printf(arena, "%.32s-t", media.hash) : media.hash,
         .disposition = thumbnail ? NULL : disposition(arena, media.file_name),
-        .cache_control = "private, max-age=31536000, immutable",
     };
     if (!thumbnail) // an original is shown by nobody: its bytes are the uploader's
         http_set_header(req, "Content-Security-Policy", "sandbox; default-src 'none'");
-    http_reply_content(req, &content);
+    if (api_send_blob(req, api, reader, content, &err) < 0)
+        http_reply_error(req, &err);
 }
 
 // To where the store itself gives the bytes for a while, so that they do not go through here.

@@ -58,7 +58,8 @@ static int64_t all_vectors(const json_t *removed)
 static void add_row(struct table *t, const json_t *one)
 {
     const json_t *receipt = js_obj(one, "receipt"), *removed = js_obj(receipt, "removed");
-    int64_t files = js_int(removed, "originals", 0) + js_int(removed, "thumbnails", 0) + js_int(removed, "frames", 0);
+    int64_t files = js_int(removed, "originals", 0) + js_int(removed, "thumbnails", 0) + js_int(removed, "frames", 0) +
+                    js_int(removed, "derived", 0);
     char counts[3][TEXT_SHORT];
     table_add(t, js_str(receipt, "completedAt", NULL), js_str(receipt, "receiptId", NULL),
               js_str(receipt, "itemId", NULL), text_count((uint64_t)files, counts[0]),
@@ -116,6 +117,7 @@ static void print_receipt(const json_t *one)
     } lines[] = {{"originals", "originals"},
                  {"thumbnails", "thumbnails"},
                  {"frames", "pictures of frames"},
+                 {"derived", "poster, preview, sheet"},
                  {"rows", "records"}};
     printf("%s %s of tenant %s\n", js_str(receipt, "kind", "item"), js_str(receipt, "itemId", "-"),
            js_str(receipt, "tenantId", "-"));

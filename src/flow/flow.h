@@ -10,7 +10,7 @@
 //   extract.c   feature.extraction.requested → vector → vector.indexing.requested
 //   index.c     vector.indexing.requested → upsert → processing.completed, once all models are in
 //   status.c    processing.completed / .failed → the item's status
-//   thumbnail.c processing.completed → a small WebP
+//   thumbnail.c processing.completed → a small WebP; of videos, what derived.h tells
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   message.h   messages of chats: taken, and worked on by a step
 //   whatsapp.h  what the WhatsApp Cloud API sends, read as messages
@@ -129,7 +129,8 @@ struct flow {
     _Atomic bool stopping; // what takes long is to end where it can go on later; set by the runner
     _Atomic int64_t item_us;
     _Atomic int64_t backlog;
-    int cpu_workers; // that share the backlog; set by the runner
+    int cpu_workers;      // that share the backlog; set by the runner
+    _Atomic int glimpses; // of videos, being decoded (derived.h)
 };
 
 // Makes the topics of the catalogue that are missing (a log elsewhere may be away: then the relay does it later), and

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step maintain: image.maintenance.requested (delete) → original, thumbnail, frames, vectors of every model, rows;
-// verified, then receipted (G9). An event may ask for some of that alone, by its `actions`.
+// Step maintain: image.maintenance.requested (delete) → original, thumbnail, poster and the like, frames, vectors of
+// every model, rows; verified, then receipted (G9). An event may ask for some of that alone, by its `actions`.
 //
 // The item was marked MEDIA_DELETING when its deletion was accepted, so that no reader sees it any more. What there is
 // of it is noted before anything goes (receipt.h); the row goes last, in the transaction that writes the receipt, so
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flow/derived.h"
 #include "flow/frame.h"
 #include "flow/receipt.h"
 #include "flow/step.h"
@@ -67,7 +68,12 @@ static int remove_file(struct flow *f, const char *key, struct error *err)
 static int remove_files(struct flow *f, struct job *job, const struct media *media, struct error *err)
 {
     const char *thumb = flow_thumb_key(&job->arena, media->tenant, media->id);
-    return remove_file(f, media->blob_key, err) < 0 ? -1 : remove_file(f, thumb, err);
+    if (remove_file(f, media->blob_key, err) < 0 || remove_file(f, thumb, err) < 0)
+        return -1;
+    for (enum derived what = 0; strcmp(media->kind, "video") == 0 && what < DERIVED_COUNT; what++)
+        if (remove_file(f, derived_key(&job->arena, media->tenant, media->id, what), err) < 0)
+            return -1;
+    return 0;
 }
 
 // Before the video's own: its row goes last. Marked first, as steps may be at work on them.

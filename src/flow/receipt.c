@@ -8,12 +8,13 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/derived.h"
 #include "flow/frame.h"
 #include "flow/step.h"
 
 #define KEY_SETTING "receipt_key"
 
-static const char *const counters[] = {"originals", "thumbnails", "frames", "rows"};
+static const char *const counters[] = {"originals", "thumbnails", "frames", "rows", "derived"}; // the last: of videos
 
 // --- What there is
 
@@ -38,6 +39,12 @@ static int count_files(struct flow *f, struct arena *arena, const struct media *
         return -1;
     receipt_count(found, "originals", original);
     receipt_count(found, "thumbnails", thumbnail);
+    if (strcmp(media->kind, "video") != 0)
+        return 0;
+    size_t derived;
+    if (derived_count(f, arena, media->tenant, media->id, &derived, err) < 0)
+        return -1;
+    receipt_count(found, "derived", derived);
     return 0;
 }
 
@@ -65,7 +72,8 @@ static int count_all(struct flow *f, struct arena *arena, const struct media *me
     const char **collections;
     size_t count;
     json_object_set_new(found, "vectors", json_object());
-    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+    bool video = strcmp(media->kind, "video") == 0;
+    for (size_t i = 0; i < ARRAY_LEN(counters) - !video; i++)
         receipt_count(found, counters[i], 0);
     receipt_count(found, "rows", 1);
     if (count_files(f, arena, media, found, err) < 0 ||
@@ -74,7 +82,7 @@ static int count_all(struct flow *f, struct arena *arena, const struct media *me
     for (size_t i = 0; i < count; i++)
         if (receipt_count_vectors(f, collections[i], media, 1, found, err) < 0)
             return -1;
-    return strcmp(media->kind, "video") == 0 ? frames_count(f, media, found, err) : 0;
+    return video ? frames_count(f, media, found, err) : 0;
 }
 
 // --- The note

@@ -78,7 +78,8 @@ static bool is_old(const struct sweep *s, int64_t modified_ms)
 // Folders of ours below "tenant-NAME/", and what the ids of files in them begin with.
 static const struct {
     const char *folder, *prefixes[2];
-} ours[] = {{"/images/", {"img"}}, {"/thumbnails/", {"img", "vid"}}, {"/videos/", {"vid"}}, {"/frames/", {"frm"}}};
+} ours[] = {{"/images/", {"img"}},  {"/thumbnails/", {"img", "vid"}}, {"/videos/", {"vid"}}, {"/frames/", {"frm"}},
+            {"/posters/", {"vid"}}, {"/previews/", {"vid"}},          {"/sprites/", {"vid"}}};
 
 static bool is_ours(const char *path, const char *stem)
 {

@@ -654,7 +654,8 @@ static int check_import(const struct upload_fields *fields, const char *key, str
     const char *rest = strncmp(key, "tenant-", 7) == 0 && strncmp(key + 7, tenant, len) == 0 ? key + 7 + len : "";
     if (*rest != '/')
         return error_set(err, ERR_NOT_FOUND, "Files of tenant %.64s are below tenant-%.64s/", tenant, tenant);
-    static const char *const ours[] = {"/images/", "/thumbnails/", "/videos/", "/frames/"};
+    static const char *const ours[] = {"/images/",  "/thumbnails/", "/videos/", "/frames/",
+                                       "/posters/", "/previews/",   "/sprites/"};
     for (size_t i = 0; i < ARRAY_LEN(ours); i++)
         if (strncmp(rest, ours[i], strlen(ours[i])) == 0)
             return error_set(err, ERR_INVALID, "Below %s DeepLens keeps files of its own, which are not imported",

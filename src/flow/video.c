@@ -8,8 +8,6 @@
 //
 // What can be had is had: a file that is cut off gives the frames up to there. A decoder that dies or takes too long at
 // its last attempt (time: at the first) leaves what it gave; the video fails only when that is nothing.
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 
@@ -18,9 +16,10 @@
 #include "flow/adopt.h"
 #include "flow/frame.h"
 #include "flow/pixel_cache.h"
+#include "flow/video_file.h"
 #include "media/image.h"
 
-enum { BATCH = 16, COMMIT_US = 2000000, PIECE = 1 << 20 };
+enum { BATCH = 16, COMMIT_US = 2000000 };
 
 struct pending { // a frame whose file is there
     struct pending *next;
@@ -46,44 +45,6 @@ const char *step_video_shown(const struct job *job, const char **model)
     (void)job;
     *model = "";
     return "frame_extraction";
-}
-
-// --- The file
-
-static int copy_out(struct flow *f, struct blob_reader *reader, int fd, struct error *err)
-{
-    uint64_t size = f->blob.ops->reader_size(reader);
-    _cleanup_free_ char *piece = malloc(PIECE);
-    if (!piece)
-        return error_set(err, ERR_NO_MEMORY, "No memory to read a video");
-    for (uint64_t at = 0; at < size; at += PIECE) {
-        size_t len = size - at < PIECE ? (size_t)(size - at) : PIECE;
-        if (f->blob.ops->read(reader, at, piece, len, err) < 0)
-            return -1;
-        if (write(fd, piece, len) != (ssize_t)len)
-            return error_errno(err, ERR_IO, errno, "A video cannot be copied to where it can be decoded");
-    }
-    return 0;
-}
-
-// A descriptor of its bytes, the caller's. From a store elsewhere they are copied to a file without a name.
-static int open_file(struct flow *f, const char *key, int *out, struct error *err)
-{
-    struct blob_reader *reader;
-    if (f->blob.ops->open_read(f->blob.state, key, &reader, err) < 0)
-        return -1;
-    int there = f->blob.ops->reader_fd(reader);
-    const char *folder = getenv("TMPDIR");
-    _cleanup_close_ int fd = there >= 0
-                                 ? fcntl(there, F_DUPFD_CLOEXEC, 0)
-                                 : open(folder && *folder ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    int rc = fd < 0       ? error_errno(err, ERR_IO, errno, "A video cannot be opened")
-             : there >= 0 ? 0
-                          : copy_out(f, reader, fd, err);
-    f->blob.ops->reader_close(reader);
-    if (rc == 0)
-        *out = take_fd(fd);
-    return rc;
 }
 
 // --- What is known of the video
@@ -219,14 +180,6 @@ static int commit(struct watching *w, const struct choice_mark *mark, struct err
     return 0;
 }
 
-static int stop_now(struct error *err)
-{
-    error_set(err, ERR_DRAINING, "The server stops; the video is gone on with when it runs again");
-    if (err)
-        err->outage = true;
-    return -1;
-}
-
 static int take(struct watching *w, const struct video_message *m, struct error *err)
 {
     switch (m->step) {
@@ -252,7 +205,7 @@ static int watch(struct watching *w, struct video *video, struct error *err)
     struct video_message message;
     while (!w->over && !w->gone) {
         if (w->flow->stopping)
-            return stop_now(err);
+            return video_stopped(err);
         if (video_next(video, &message, err) < 0 || take(w, &message, err) < 0)
             return -1;
     }
@@ -275,7 +228,7 @@ static int run(struct watching *w, struct error *err)
     struct video *video;
     _cleanup_close_ int fd = -1;
     const struct choice_mark *from = w->progress.mark.at_ms || w->progress.mark.kept ? &w->progress.mark : NULL;
-    if (open_file(w->flow, w->media.blob_key, &fd, err) < 0 ||
+    if (video_file_open(w->flow, w->media.blob_key, &fd, err) < 0 ||
         video_open(fd, &w->flow->settings.video, from, &video, err) < 0)
         return -1;
     begin_batch(w);

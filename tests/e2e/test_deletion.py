@@ -385,6 +385,7 @@ class Videos(Deletion, VideoCase):
             (one,) = self.receipts(server)
             removed = one["receipt"]["removed"]
             self.assertIn(removed.pop("frames"), (frames, frames + 1))  # the sweep may have been quicker
+            removed.pop("derived")  # the kill may have come before them
             self.assertEqual(removed, {"originals": 1, "thumbnails": 0, "rows": frames + 1, "vectors": {VECTORS: frames}})
             self.assertEqual(self.stored(server), [])
 

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BINARY, Case, files_below, multipart, png, wait_until
+from harness import BINARY, Case, files_below, multipart, png, wait_until, webp_size
 
 SCENES = (11, 22, 33)  # seeds of what the three scenes show
 SCENE = 3              # seconds of each
@@ -290,6 +290,170 @@ class Moments(VideoCase):
             pathlib.Path(self.scratch, "q.png").write_bytes(png(SCENES[2], 640, 480))
             self.assertRegex(run("search", self.scratch + "/q.png"), video + r" +film.mp4 at [678]\.")
             self.assertIn("deleting", run("delete", "--yes", video))
+
+
+class Derived(VideoCase):
+    """Poster, preview, sheet and pictures at any time."""
+
+    KINDS = ("poster", "preview", "sprite")
+
+    def derived(self, server, video) -> dict:
+        """What there is of a video that is done with."""
+        server.settle()
+        return server.get(f"/api/v1/videos/{video}").json["video"]["derived"]
+
+    def stored(self, name="data") -> list:
+        return [f for f in files_below(f"{self.scratch}/{name}") if re.search("/(posters|previews|sprites)/", f)]
+
+    @staticmethod
+    def animation(webp) -> list:
+        """How long each picture of an animated WebP is shown."""
+        at, shown = 12, []
+        while at < len(webp):
+            if webp[at:at + 4] == b"ANMF":
+                shown.append(int.from_bytes(webp[at + 20:at + 23], "little"))
+            size = int.from_bytes(webp[at + 4:at + 8], "little")
+            at += 8 + size + size % 2
+        return shown
+
+    def pixel(self, webp, x, y) -> tuple:
+        """Of a still WebP."""
+        path = self.scratch + "/picture.webp"
+        pathlib.Path(path).write_bytes(webp)
+        raw = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, "-vf", f"format=rgb24,crop=1:1:{x}:{y}",
+                              "-f", "rawvideo", "-"], check=True, capture_output=True, timeout=60).stdout
+        return tuple(raw[:3])
+
+    def colours(self, name, *seconds) -> bytes:
+        """Red, green and blue, each as long as it says, with something in it, so that it is not empty."""
+        parts = [f"color={colour}:d={d}:s=320x240:r=25,drawbox=x=0:y=0:w=60:h=240:color=white:t=fill[c{i}]"
+                 for i, (colour, d) in enumerate(zip(("red", "green", "blue"), seconds))]
+        graph = ";".join(parts) + ";" + "".join(f"[c{i}]" for i in range(3)) + "concat=n=3:v=1[v]"
+        return self.files.make(name, "-filter_complex", graph, "-map", "[v]", *H264, "-g", "50")
+
+    def test_poster_preview_and_sheet(self):
+        with self.server() as server:
+            video = self.add(server, self.colours("colours.mp4", 4, 4, 4))
+            derived = self.derived(server, video)
+            item = server.get(f"/api/v1/videos/{video}").json
+            answers = {kind: server.get(item[kind + "Url"]) for kind in self.KINDS}
+            for kind, answer in answers.items():
+                self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, "image/webp"), kind)
+                again = server.get(item[kind + "Url"], If_None_Match=answer.headers["ETag"])
+                self.assertEqual(again.status, 304)
+            self.assertEqual(webp_size(answers["poster"].body), (320, 240))
+            self.assertEqual(webp_size(answers["preview"].body), (256, 192))
+            red, green, blue = self.pixel(answers["poster"].body, 200, 100)
+            self.assertTrue(red > 200 and green < 60 and blue < 60)
+            # From 2.4 s on for 3 s: red, then green; pictures that are alike are one.
+            shown = self.animation(answers["preview"].body)
+            self.assertEqual(sum(shown), 3000)
+            self.assertEqual(derived["preview"], {"width": 256, "height": 192, "count": 24})
+            sprite = derived["sprite"]
+            self.assertEqual(sprite, {"tileWidth": 160, "tileHeight": 120, "columns": 10, "count": 12, "intervalMs": 1000,
+                                      "endMs": sprite["endMs"]})
+            self.assertAlmostEqual(sprite["endMs"], 12000, delta=100)
+            self.assertEqual(webp_size(answers["sprite"].body), (1600, 240))
+            self.check_map(server, video, item, answers["sprite"].body)
+
+    def check_map(self, server, video, item, sheet):
+        answer = server.get(item["spriteMapUrl"])
+        self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, "text/vtt; charset=utf-8"))
+        lines = answer.body.decode().split("\n\n")
+        self.assertEqual(lines[0], "WEBVTT")
+        cues = [cue.strip().split("\n") for cue in lines[1:]]
+        self.assertEqual(len(cues), 12)
+        self.assertEqual(cues[0][0], "00:00:00.000 --> 00:00:01.000")
+        self.assertEqual(cues[10][0], "00:00:10.000 --> 00:00:11.000")
+        self.assertEqual(cues[10][1], f"/api/v1/videos/{video}/sprite?tenantId=default#xywh=0,120,160,120")
+        self.assertEqual(server.get(cues[10][1].partition("#")[0]).body, sheet)
+        for second, strongest in ((1, 0), (6, 1), (10, 2)):
+            x, y = map(int, re.search(r"xywh=(\d+),(\d+)", cues[second][1]).groups())
+            colour = self.pixel(sheet, x + 100, y + 60)
+            self.assertEqual(colour.index(max(colour)), strongest, (second, colour))
+
+    def test_what_begins_with_nothing_to_see(self):
+        graph = "color=black:d=4:s=320x240:r=25[a];testsrc2=d=4:s=320x240:r=25[b];[a][b]concat=n=2:v=1[v]"
+        dark = self.files.make("dark.mp4", "-filter_complex", graph, "-map", "[v]", *H264)
+        short = self.files.drawn("short.mp4", *H264, seconds=0.4)
+        black = self.files.make("black.mp4", "-f", "lavfi", "-i", "color=black:d=2:s=160x120", *H264)
+        turned = self.files.make("turned2.mp4", "-i", self.files.path("short.mp4"), "-c", "copy", "-metadata:s:v",
+                                 "rotate=90")
+        with self.server() as server:
+            ids = [self.add(server, data) for data in (dark, short, black, turned)]
+            server.settle()
+            poster = server.get(f"/api/v1/videos/{ids[0]}/poster")
+            self.assertGreater(sum(self.pixel(poster.body, 300, 20)), 60)
+            derived = self.derived(server, ids[1])
+            self.assertEqual(derived["sprite"]["count"], 1)
+            self.assertGreaterEqual(derived["preview"]["count"], 2)
+            self.assertEqual(set(self.derived(server, ids[2])), set(self.KINDS))
+            self.assertEqual(self.derived(server, ids[3])["poster"], {"width": 120, "height": 160})
+
+    def test_pictures_at_any_time(self):
+        with self.server() as server:
+            video = self.add(server, self.colours("colours.mp4", 4, 4, 4))
+            image = server.upload(png(1)).json["imageId"]
+            server.settle()
+            for time, strongest in ((0, 0), (3.9, 0), (4.1, 1), (7.5, 1), (8.1, 2), (500, 2)):
+                answer = server.get(f"/api/v1/videos/{video}/thumbnail?time={time}&size=100")
+                self.assertEqual((answer.status, webp_size(answer.body)), (200, (100, 75)))
+                colour = self.pixel(answer.body, 70, 40)
+                self.assertEqual(colour.index(max(colour)), strongest, (time, colour))
+            for query in ("time=x", "time=-1", "time=nan", "time=1&size=3", "time=1&size=9999"):
+                self.assertEqual(server.get(f"/api/v1/videos/{video}/thumbnail?{query}").status, 400, query)
+            self.assertEqual(server.get(f"/api/v1/videos/{image}/thumbnail?time=1").status, 400)
+            for kind in (*self.KINDS, "sprite.vtt", "thumbnail?time=1"):
+                path = f"/api/v1/videos/{video}/{kind}"
+                self.assertEqual(server.get(path, X_Tenant_Id="other").status, 404, kind)
+
+    def test_not_made_where_it_is_not_wanted_or_not_there_yet(self):
+        with self.server("--workers-video", "1") as server:
+            plain = self.add(server, self.files.drawn("h264.mp4", *H264),
+                             processingOptions=json.dumps({"generateThumbnail": False}))
+            server.settle()
+            for kind in (*self.KINDS, "sprite.vtt"):
+                answer = server.get(f"/api/v1/videos/{plain}/{kind}")
+                self.assertEqual((answer.status, answer.json["code"]), (409, "NOT_READY"), kind)
+            self.assertEqual(self.stored(), [])
+
+    def test_g2_g3_a_kill_in_between_and_nothing_made_twice(self):
+        film = self.files.film()
+        with self.server(name="whole") as server:
+            reference = self.derived(server, self.add(server, film))
+            frames = len([f for f in files_below(self.scratch + "/whole") if "/frames/" in f])
+        # The original, the frames, the poster are put; it dies at the preview.
+        server = self.server("--fault", f"blob.put_commit:after:kill@{frames + 3}", name="killed")
+        video = self.add(server, film)
+        server.process.wait(60)
+        server.stop()
+        self.assertEqual(len(self.stored("killed")), 2)
+        with self.server(name="killed") as server:
+            self.assertEqual(self.derived(server, video), reference)
+            files = self.stored("killed")
+            self.assertEqual(len(files), 3)
+            before = [os.stat(f"{self.scratch}/killed/{f}").st_mtime_ns for f in files]
+            record = server.records("deeplens.processing.completed")
+            ours = next(r for r in record if video in json.dumps(r["value"]))
+            answer = server.post_json("/api/v1/admin/topics/deeplens.processing.completed/records",
+                                      {"key": video, "value": {**ours["value"], "eventId": "evt_" + "1" * 8 +
+                                                               "-1111-7111-8111-" + "1" * 12}})
+            self.assertLess(answer.status, 300, answer.body)
+            self.assertEqual(self.derived(server, video), reference)
+            self.assertEqual([os.stat(f"{self.scratch}/killed/{f}").st_mtime_ns for f in files], before)
+
+    def test_g9_they_go_with_the_video_and_stand_in_the_receipt(self):
+        with self.server() as server:
+            video = self.add(server, self.files.film())
+            server.settle()
+            self.assertEqual(len(self.stored()), 3)
+            self.assertEqual(server.request("DELETE", f"/api/v1/videos/{video}").status, 202)
+            for kind in (*self.KINDS, "sprite.vtt", "thumbnail?time=1"):
+                self.assertEqual(server.get(f"/api/v1/videos/{video}/{kind}").status, 404, kind)
+            server.settle()
+            self.assertEqual(self.stored(), [])
+            (one,) = server.get(f"/api/v1/receipts?itemId={video}").json["receipts"]
+            self.assertEqual(one["receipt"]["removed"]["derived"], 3)
 
 
 class Promises(VideoCase):

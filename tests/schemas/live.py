@@ -196,6 +196,15 @@ def film() -> bytes:
             return file.read()
 
 
+def wait_derived(client, one):
+    """Until the last of what is made of a video for those who look at it is there."""
+    deadline = time.monotonic() + WAIT
+    while "spriteMapUrl" not in client.ask("GET", "/api/v1/videos/{id}", one)[1]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nothing was made of {one['id']} after {WAIT} seconds")
+        time.sleep(0.05)
+
+
 def use_videos(client):
     videos = "/api/v1/videos"
     body, kind = form(file=film(), metadata='{"shop":"north"}')
@@ -214,6 +223,10 @@ def use_videos(client):
     client.ask("GET", videos + "/{id}/original", one)
     client.ask("GET", videos + "/{id}/original", one, headers={"Range": "bytes=0-9"})
     client.ask("GET", videos + "/{id}/thumbnail", one)
+    client.ask("GET", videos + "/{id}/thumbnail", one, query="?time=0.5&size=64")
+    wait_derived(client, one)
+    for kind in ("poster", "preview", "sprite", "sprite.vtt"):
+        client.ask("GET", videos + "/{id}/" + kind, one)
     frame = client.ask("GET", videos + "/{id}/frames", one, query="?limit=1")[1]["items"][0]
     client.ask("GET", "/api/v1/images/{id}", {"id": frame["imageId"]})
     body, kind = form(file=png(1), filter=json.dumps({"videoId": video}))

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 enum { IO_BUFFER = 64 * 1024, PROBE_BYTES = 8 << 20, PROBE_US = 5000000, DAMAGED_MAX = 500 };
+enum { LEAP_MS = 500, UNINDEXED_MS = 10000 }; // what a jump must spare to be worth it; how far key frames may be apart
 
 static const char formats[] = "mov,matroska,avi,mpegts,mpeg";
 static const char codecs[] = "h264,hevc,vp8,vp9,libdav1d,mpeg4,mpeg2video,mpeg1video,mjpeg,h263,msmpeg4,prores,"
@@ -274,9 +275,21 @@ static int64_t start_of(const struct source *s)
 void source_seek(struct source *s, int64_t ms)
 {
     int64_t at = start_of(s) + av_rescale_q(ms, (AVRational){1, 1000}, s->stream->time_base);
-    if (ms > 0)
-        av_seek_frame(s->format, s->stream->index, at, AVSEEK_FLAG_BACKWARD);
+    if (ms <= 0 || av_seek_frame(s->format, s->stream->index, at, AVSEEK_FLAG_BACKWARD) < 0)
+        return;
     avcodec_flush_buffers(s->codec);
+    s->last_ms = 0; // it may well be before
+}
+
+void source_leap(struct source *s, int64_t ms)
+{
+    int64_t at = start_of(s) + av_rescale_q(ms, (AVRational){1, 1000}, s->stream->time_base);
+    int key = av_index_search_timestamp(s->stream, at, AVSEEK_FLAG_BACKWARD);
+    const AVIndexEntry *entry = key >= 0 ? avformat_index_get_entry(s->stream, key) : NULL;
+    int64_t from = entry ? av_rescale_q(entry->timestamp - start_of(s), s->stream->time_base, (AVRational){1, 1000})
+                         : ms - UNINDEXED_MS;
+    if (from > s->last_ms + LEAP_MS)
+        source_seek(s, ms);
 }
 
 // --- Decoding

@@ -34,8 +34,10 @@ void source_close(struct source *s);
 
 // Decodes key frames alone from now on, when they stand closer than this: quicker where few pictures are wanted.
 void source_skip_to_keys(struct source *s, int64_t interval_ms);
-// Goes to a key frame at or before the time; where the file cannot be searched, to the beginning.
+// Goes to a key frame at or before the time; where the file cannot be searched, stays where it is.
 void source_seek(struct source *s, int64_t ms);
+// Towards the time, from where it is: jumps where that spares decoding.
+void source_leap(struct source *s, int64_t ms);
 // The next picture and its time: 1, or 0 at the end (`broken` says whether that is the file's), or -1.
 int source_next(struct source *s, AVFrame *frame, int64_t *ms, struct error *err);
 

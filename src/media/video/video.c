@@ -85,7 +85,8 @@ static int spawn(struct video *v, int theirs, int file, struct error *err)
     return error_errno(err, ERR_UNAVAILABLE, rc, "The process that decodes videos cannot be started");
 }
 
-static int launch(struct video *v, int fd, const struct choice_mark *from, struct error *err)
+static int launch(struct video *v, int fd, const struct choice_mark *from, const struct video_wishes *wishes,
+                  struct error *err)
 {
     int pair[2] = {-1, -1};
     _cleanup_close_ int file = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
@@ -99,12 +100,14 @@ static int launch(struct video *v, int fd, const struct choice_mark *from, struc
     struct video_order order = {.magic = VIDEO_MAGIC, .limits = v->limits, .has_from = from != NULL};
     if (from)
         order.from = *from;
+    if (wishes)
+        order.wishes = *wishes;
     (void)send(v->socket, &order, sizeof order, MSG_NOSIGNAL); // should it be gone already, video_next finds out
     return 0;
 }
 
-int video_open(int fd, const struct video_limits *limits, const struct choice_mark *from, struct video **out,
-               struct error *err)
+static int start(int fd, const struct video_limits *limits, const struct choice_mark *from,
+                 const struct video_wishes *wishes, struct video **out, struct error *err)
 {
     if (!program)
         return error_set(err, ERR_UNSUPPORTED, "This program decodes no videos");
@@ -118,12 +121,26 @@ int video_open(int fd, const struct video_limits *limits, const struct choice_ma
         v->mark = *from;
         v->time_ms = from->at_ms;
     }
-    if (map_memory(v, err) < 0 || launch(v, fd, from, err) < 0) {
+    if (map_memory(v, err) < 0 || launch(v, fd, from, wishes, err) < 0) {
         video_close(v);
         return -1;
     }
     *out = v;
     return 0;
+}
+
+int video_open(int fd, const struct video_limits *limits, const struct choice_mark *from, struct video **out,
+               struct error *err)
+{
+    return start(fd, limits, from, NULL, out, err);
+}
+
+int video_open_wishes(int fd, const struct video_limits *limits, const struct video_wishes *wishes, struct video **out,
+                      struct error *err)
+{
+    if (wishes->count < 1 || wishes->count > VIDEO_WISHES_MAX)
+        return error_set(err, ERR_INVALID, "1 to %d pictures of a video are taken at once", VIDEO_WISHES_MAX);
+    return start(fd, limits, NULL, wishes, out, err);
 }
 
 // Waits a moment for it to end by itself; `how` says how it ended, for a person.
@@ -184,8 +201,8 @@ static int receive(struct video *v, struct video_report *out, struct error *err)
                          wait_ms == left_ms ? "did not end" : "got no further",
                          (long long)((wait_ms == left_ms ? v->limits.time_ms : v->limits.silence_ms) / 1000));
     }
-    ssize_t got;
-    while ((got = recv(v->socket, out, sizeof *out, 0)) < 0 && errno == EINTR)
+    ssize_t got; // a reset comes, once, before what was said last, when the worker ended without reading our rooms
+    while ((got = recv(v->socket, out, sizeof *out, 0)) < 0 && (errno == EINTR || errno == ECONNRESET))
         ;
     if (got == (ssize_t)sizeof *out)
         return 0;

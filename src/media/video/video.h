@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Videos: the frames that matter (choice.h), small and upright, one after the other. Bytes of strangers are looked at
-// in a process of its own, in a cage (cage.h): one process a video, ended with it. What comes from there is believed no
-// more than the file was.
+// Videos: the frames that matter (choice.h), or those at given times, small and upright, one after the other. Bytes of
+// strangers are looked at in a process of its own, in a cage (cage.h): one process a video, ended with it. What comes
+// from there is believed no more than the file was.
 //
 // Threads: a video belongs to one thread at a time.
 #ifndef DEEPLENS_MEDIA_VIDEO_VIDEO_H
@@ -38,6 +38,14 @@ struct video_info {                            // as the container says
     char codec[VIDEO_NAME], audio[VIDEO_NAME]; // "h264", "aac"; "": none
 };
 
+enum { VIDEO_WISHES_MAX = 128 };
+
+struct video_wishes { // pictures at given times
+    int count;
+    int64_t at_ms[VIDEO_WISHES_MAX]; // never going back
+    int64_t about_ms; // a picture may be this much later than was wished, where that is quicker; 0: it is to be exact
+};
+
 struct video; // one that is open
 
 // The program that is started as `PROGRAM worker-video`, which must call video_worker then.
@@ -47,6 +55,12 @@ void video_set_worker(const char *program);
 // that would have come behind the mark without the break.
 int video_open(int fd, const struct video_limits *limits, const struct choice_mark *from, struct video **out,
                struct error *err);
+
+// Starts with the pictures at those times: for each in its turn a VIDEO_FRAME, the first picture at its time or behind
+// it
+// (`time_ms` says where it is). Behind the video's end there is its last picture, once, and no more.
+int video_open_wishes(int fd, const struct video_limits *limits, const struct video_wishes *wishes, struct video **out,
+                      struct error *err);
 
 enum video_step {
     VIDEO_INFO,  // first, once: `info`

@@ -17,6 +17,7 @@ struct video_order {
     struct video_limits limits;
     bool has_from;
     struct choice_mark from;
+    struct video_wishes wishes; // none: the frames that matter
 };
 
 enum report_kind { REPORT_INFO, REPORT_FRAME, REPORT_MARK, REPORT_END, REPORT_FAILED };

@@ -160,6 +160,53 @@ static int decode(struct worker *w, struct error *err)
     return finish(w, err);
 }
 
+// --- Pictures at given times
+
+// The picture at the time or behind it, held: 1. 0: the video ended before; its last one is held, if there is any.
+static int reach(struct worker *w, int64_t ms, struct error *err)
+{
+    int rc = 1;
+    while (!w->held->buf[0] || w->held_ms < ms) {
+        if ((rc = source_next(&w->source, w->frame, &w->at_ms, err)) <= 0)
+            return rc;
+        if (fits(w, w->frame) && hold(w->held, &w->held_ms, w->frame, w->at_ms, err) < 0)
+            return -1;
+        av_frame_unref(w->frame);
+        if (clock_mono_us() - w->told_us > TELL_US)
+            mark(w);
+        take_back(w, MSG_DONTWAIT);
+    }
+    return rc;
+}
+
+static int end_wishes(struct worker *w, bool any, struct error *err)
+{
+    if (!any && w->source.starved)
+        return error_set(err, ERR_VIDEO_TOO_LARGE, "The video needs more memory than its decoder may take");
+    if (!any)
+        return error_set(err, ERR_VIDEO_EMPTY, "No picture of the video can be decoded");
+    struct video_report report = {.kind = REPORT_END, .time_ms = w->at_ms, .complete = !w->source.broken};
+    tell(w, &report);
+    return 0;
+}
+
+static int grant(struct worker *w, struct error *err)
+{
+    const struct video_wishes *wishes = &w->order.wishes;
+    bool any = false;
+    int rc = 1;
+    for (int i = 0; rc > 0 && i < wishes->count && i < VIDEO_WISHES_MAX; i++) {
+        int64_t ms = wishes->at_ms[i];
+        source_leap(&w->source, ms);
+        if ((rc = reach(w, ms, err)) < 0 || (w->held->buf[0] && hand_over(w, w->held, w->held_ms, err) < 0))
+            return -1;
+        any |= w->held->buf[0] != NULL;
+    }
+    return end_wishes(w, any, err);
+}
+
+// --- All of it
+
 // A long video gets the same number of frames, further apart. How long it is, the container says; more than its bytes
 // can hold at 4 kbit/s is not believed.
 static void spread(struct worker *w)
@@ -192,6 +239,11 @@ static int run(struct worker *w, struct error *err)
         return -1;
     struct video_report report = {.kind = REPORT_INFO, .info = w->info};
     tell(w, &report);
+    if (w->order.wishes.count) {
+        if (w->order.wishes.about_ms)
+            source_skip_to_keys(&w->source, w->order.wishes.about_ms);
+        return grant(w, err);
+    }
     spread(w);
     source_skip_to_keys(&w->source, w->order.limits.rules.interval_ms);
     choice_begin(&w->choice, &w->order.limits.rules, w->order.has_from ? &w->order.from : NULL);
