@@ -18,7 +18,7 @@ struct api { // what every handler gets
     _Atomic bool draining; // readiness says no
 };
 
-enum { API_ROUTES_MAX = 96 };
+enum { API_ROUTES_MAX = 112 };
 
 // Fills `routes` (ended by {0}); upload limits are taken from the flow's settings.
 void api_routes(const struct flow *flow, struct http_route routes[API_ROUTES_MAX]);

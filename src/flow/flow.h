@@ -14,6 +14,7 @@
 //   maintain.c  image.maintenance.requested → everything of the item is removed, and verified
 //   message.h   messages of chats: taken, and worked on by a step
 //   whatsapp.h  what the WhatsApp Cloud API sends, read as messages
+//   workflow.h  rules for messages: what is done when one comes
 //   receipt.h   what was deleted, signed
 //   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/workflow.h"
 
 #define TARGET "targetMessageId"
 
@@ -17,7 +18,7 @@ static int too_long(const char *what, int most, struct error *err)
 }
 
 // Types that change another message.
-static bool changes_another(const char *type)
+bool message_changes_another(const char *type)
 {
     static const char *const types[] = {"reaction", "edit", "deletion", "delivery"};
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
@@ -63,7 +64,7 @@ static int check_with(const struct event *event, const char *metadata, struct er
         return too_long("metadata.sender", MESSAGE_ID_MAX, err);
     if (strlen(metadata) > MESSAGE_METADATA_MAX)
         return too_long("metadata", MESSAGE_METADATA_MAX, err);
-    if (changes_another(m->type) && !target)
+    if (message_changes_another(m->type) && !target)
         return error_set(err, ERR_EVENT_INVALID, "A message of type %s must name the one that it changes: metadata.%s",
                          m->type, TARGET);
     if (target && strcmp(target, m->id) == 0)
@@ -106,7 +107,7 @@ static struct meta_message make_row(const struct event *event, const char *metad
                                  .content = m->content,
                                  .metadata = metadata,
                                  .event_id = event->id,
-                                 .target = changes_another(m->type) ? target_of(m) : NULL,
+                                 .target = message_changes_another(m->type) ? target_of(m) : NULL,
                                  .sent_ms = event->timestamp_ms > 0 ? event->timestamp_ms : now,
                                  .received_ms = now,
                                  .updated_ms = now};
@@ -466,6 +467,8 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
     row.state = MESSAGE_PROCESSED;
     row.error_code = row.error_message = NULL;
     row.updated_ms = clock_now_ms();
+    if (workflow_apply_tx(f, tx, job, &row, err) < 0)
+        return STEP_FAILED;
     return f->meta.ops->message_put(tx, &row, err);
 }
 

@@ -11,6 +11,9 @@ const char *message_sender(const struct event *event);
 // The id of the item that is made of a message's picture or video, in the arena; NULL: its type has none.
 const char *message_item_id(struct arena *arena, const char *tenant, const char *type, const char *message_id);
 
+// Is it of a type that changes another message?
+bool message_changes_another(const char *type);
+
 // Fetches the message's picture or video and makes its item, which is there afterwards (or was, and is deleted): its id
 // goes to *out, in the job's arena; NULL: the message has none. Harmless when done again. See message_media.c.
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err);

@@ -17,6 +17,7 @@
 #include "base/js.h"
 #include "flow/adopt.h"
 #include "flow/message_int.h"
+#include "flow/workflow.h"
 #include "net/fetch.h"
 #include "net/post.h"
 
@@ -28,6 +29,7 @@ struct media_fetch {
     struct net_ranges allowed;
     const char *token; // NULL: the address is not the Cloud API's
     bool video;
+    const json_t *tags; // of the item, as a workflow says; NULL: none
     struct upload *upload;
 };
 
@@ -203,6 +205,8 @@ static int make_item(struct media_fetch *m, const struct event *event, const str
     bool gone;
     struct media media;
     _cleanup_json_ json_t *metadata = metadata_of(m->arena, event, row);
+    if (m->tags)
+        json_object_set(metadata, "tags", (json_t *)m->tags);
     id_derive("evt", arena_printf(m->arena, "%s/%s/uploaded", event->tenant, id), NULL, event_id);
     const struct event up = {
         .topic = m->video ? TOPIC_VIDEOS_UPLOADED : TOPIC_IMAGES_UPLOADED,
@@ -277,12 +281,16 @@ static bool find_media(const struct flow *f, const struct event *event, const ch
 
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err)
 {
-    bool gone;
+    bool gone, wanted;
     const char *media_id, *url;
     const struct event_message *message = &job->event.message;
     struct media_fetch m = {.flow = f, .arena = &job->arena, .video = strcmp(message->type, "video") == 0};
     *out = NULL;
     if (!find_media(f, &job->event, &media_id, &url))
+        return 0;
+    if (workflow_ingest(f, job, &wanted, &m.tags, err) < 0)
+        return -1;
+    if (!wanted)
         return 0;
     const char *id = message_item_id(m.arena, job->event.tenant, message->type, message->id);
     struct there look = {.flow = f, .arena = m.arena, .event = &job->event, .id = id};

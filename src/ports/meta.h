@@ -275,6 +275,13 @@ struct message_query { // newest first: by sent_ms, then id, both descending
     size_t limit;
 };
 
+struct meta_workflow { // a rule for messages; see flow/workflow.h
+    const char *id;    // "wfl_…": they sort in the order in which they were made
+    const char *tenant;
+    const char *text; // JSON: when, do …
+    int64_t created_ms;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
@@ -315,7 +322,8 @@ struct meta_ops {
                        struct error *err); // by name
 
     // leave: from now on nothing is uploaded to it (media_insert: ERR_TENANT_UNKNOWN); again: as before. remove: it is
-    // no more, with its counts and messages; ERR_CONFLICT while there is an item of it. Both ERR_TENANT_UNKNOWN.
+    // no more, with its counts, messages and workflows; ERR_CONFLICT while there is an item of it. Both
+    // ERR_TENANT_UNKNOWN.
     int (*tenant_leave)(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err);
     int (*tenant_remove)(struct meta_tx *tx, const char *name, struct error *err);
 
@@ -473,6 +481,13 @@ struct meta_ops {
                        struct meta_message *out, struct error *err); // ERR_NOT_FOUND
     int (*message_list)(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
                         struct meta_message **out, size_t *count, struct error *err);
+
+    // Rules for messages. put replaces the one of that id; list: by their ids; remove: ERR_NOT_FOUND. They go with
+    // their tenant.
+    int (*workflow_put)(struct meta_tx *tx, const struct meta_workflow *row, struct error *err);
+    int (*workflow_list)(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
+                         size_t *count, struct error *err);
+    int (*workflow_remove)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

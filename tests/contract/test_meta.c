@@ -125,6 +125,7 @@ struct call {
     const struct meta_receipt *receipt;
     const struct meta_message *message;
     const struct message_query *asked;
+    const struct meta_workflow *workflow;
     int state;
     const char *const *ids;
     size_t id_count;
@@ -145,6 +146,7 @@ struct call {
     struct meta_delivery *deliveries, one;
     struct meta_receipt found, *receipts;
     struct meta_message *messages, said;
+    struct meta_workflow *workflows;
     struct meta_ledger ledger;
     struct meta_frames frames;
     bool waits;
@@ -221,6 +223,9 @@ OP(receipt_list, receipt_list(tx, &c->f->arena, &(struct receipt_query){c->tenan
 OP(message_put, message_put(tx, c->message, err))
 OP(message_get, message_get(tx, &c->f->arena, c->tenant, c->id, &c->said, err))
 OP(message_list, message_list(tx, &c->f->arena, c->asked, &c->messages, &c->count, err))
+OP(workflow_put, workflow_put(tx, c->workflow, err))
+OP(workflow_list, workflow_list(tx, &c->f->arena, c->tenant, &c->workflows, &c->count, err))
+OP(workflow_remove, workflow_remove(tx, c->tenant, c->id, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -1948,6 +1953,45 @@ static void g9_messages_go_with_their_tenant(void **state)
     assert_reads(&c, message_get);
 }
 
+// ---- Workflows
+
+static void put_workflow(struct fixture *f, const char *tenant, const char *id, const char *text)
+{
+    const struct meta_workflow row = {.id = id, .tenant = tenant, .text = text, .created_ms = 5};
+    struct call c = {.f = f, .workflow = &row};
+    assert_writes(&c, workflow_put);
+}
+
+static void workflows_are_kept_by_their_tenant(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    put_workflow(f, "default", "wfl_2", "{}");
+    put_workflow(f, "default", "wfl_1", "{\"name\":\"caf\xc3\xa9\"}");
+    put_workflow(f, "shop", "wfl_1", "[]");
+    put_workflow(f, "default", "wfl_2", "{\"a\":1}"); // replaced
+    struct call c = {.f = f, .tenant = "default"};
+    assert_reads(&c, workflow_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.workflows[0].id, "wfl_1");
+    assert_string_equal(c.workflows[0].text, "{\"name\":\"caf\xc3\xa9\"}");
+    assert_string_equal(c.workflows[0].tenant, "default");
+    assert_int_equal(c.workflows[0].created_ms, 5);
+    assert_string_equal(c.workflows[1].text, "{\"a\":1}");
+    c.id = "wfl_1";
+    assert_writes(&c, workflow_remove);
+    assert_write_fails(&c, workflow_remove, ERR_NOT_FOUND);
+    assert_reads(&c, workflow_list);
+    assert_int_equal(c.count, 1);
+    c.tenant = "shop"; // its own is there still, until it goes
+    assert_reads(&c, workflow_list);
+    assert_int_equal(c.count, 1);
+    assert_writes(&c, tenant_remove);
+    add_tenant(f, "shop");
+    assert_reads(&c, workflow_list);
+    assert_int_equal(c.count, 0);
+}
+
 static void messages_are_listed_newest_first(void **state)
 {
     struct fixture *f = *state;
@@ -2437,6 +2481,7 @@ static int run(void)
         T(messages_are_kept_and_replaced),
         T(g9_messages_go_with_their_tenant),
         T(messages_are_listed_newest_first),
+        T(workflows_are_kept_by_their_tenant),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

@@ -281,6 +281,7 @@ def use_admin(client):
     use_webhooks(client)
     use_messages(client)
     use_whatsapp(client)
+    use_workflows(client)
     use_alerts(client)
     use_topics(client)
     use_jobs(client)
@@ -364,6 +365,19 @@ def use_whatsapp(client):
     signed = {"X-Hub-Signature-256": "sha256=" + hmac.new(b"secret", body, hashlib.sha256).hexdigest()}
     assert client.ask("POST", hook, body=body, kind="application/json", headers=signed)[1]["taken"] == 1
     client.ask("POST", hook, body=body, kind="application/json")
+
+
+def use_workflows(client):
+    flows, kind = "/api/v1/workflows", "application/json"
+    rule = {"name": "All", "when": {"type": ["text", "image"], "text": "*e*"}, "do": [{"ingest": {"tags": ["a"]}}]}
+    one = {"id": client.ask("POST", flows, body=json.dumps(rule).encode(), kind=kind)[1]["id"]}
+    client.ask("POST", flows, body=b'{"when":{},"do":[{"fly":true}]}', kind=kind)
+    client.ask("GET", flows)
+    client.ask("POST", flows + "/test", body=b'{"limit":10}', kind=kind)
+    client.ask("POST", flows + "/test", body=json.dumps({"workflow": rule, "messageId": "m1"}).encode(), kind=kind)
+    client.ask("POST", flows + "/test", body=b'{"limit":0}', kind=kind)
+    client.ask("DELETE", flows + "/{id}", one)
+    client.ask("DELETE", flows + "/{id}", one)
 
 
 def use_alerts(client):

@@ -8,7 +8,7 @@
 // pg_writer.c   the thread that writes: group commit, durability, trying again
 // pg_group.c    what the writer does with a group of transactions
 // pg_media.c, pg_frame.c, pg_alike.c, pg_step.c, pg_tenant.c, pg_inbox.c, pg_retry.c, pg_outbox.c, pg_change.c,
-// pg_webhook.c, pg_receipt.c   the operations
+// pg_webhook.c, pg_receipt.c, pg_message.c, pg_workflow.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_PG_INT_H
 #define DEEPLENS_BACKENDS_META_PG_INT_H
 
@@ -365,6 +365,10 @@ int pg_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, 
                    struct meta_message *out, struct error *err);
 int pg_message_list(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
                     struct meta_message **out, size_t *count, struct error *err);
+int pg_workflow_put(struct meta_tx *tx, const struct meta_workflow *row, struct error *err);
+int pg_workflow_list(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
+                     size_t *count, struct error *err);
+int pg_workflow_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

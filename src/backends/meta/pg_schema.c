@@ -302,8 +302,18 @@ static const char version_11[] =
     "CREATE INDEX message_by_chat ON message (tenant, chat, sent_ms, id);"
     "CREATE INDEX message_by_state ON message (tenant, state, sent_ms, id);" WALL("message", "");
 
-static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4,  version_5, version_6,
-                                                    version_7, version_8, version_9, version_10, version_11};
+// Rules for messages.
+static const char version_12[] = "CREATE TABLE workflow ("
+                                 " tenant " TEXT " NOT NULL,"
+                                 " id " TEXT " NOT NULL,"
+                                 " text TEXT NOT NULL,"
+                                 " created_ms BIGINT NOT NULL,"
+                                 " PRIMARY KEY (tenant, id)"
+                                 ");" WALL("workflow", "");
+
+static const char *const steps_of_this_version[] = {version_1, version_2,  version_3,  version_4,
+                                                    version_5, version_6,  version_7,  version_8,
+                                                    version_9, version_10, version_11, version_12};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };
 

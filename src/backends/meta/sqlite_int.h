@@ -304,6 +304,10 @@ int sq_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, 
                    struct meta_message *out, struct error *err);
 int sq_message_list(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
                     struct meta_message **out, size_t *count, struct error *err);
+int sq_workflow_put(struct meta_tx *tx, const struct meta_workflow *row, struct error *err);
+int sq_workflow_list(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
+                     size_t *count, struct error *err);
+int sq_workflow_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

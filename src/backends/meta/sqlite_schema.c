@@ -291,8 +291,18 @@ static const char version_11[] = "CREATE TABLE message ("
                                  "CREATE INDEX message_by_chat ON message (tenant, chat, sent_ms, id);"
                                  "CREATE INDEX message_by_state ON message (tenant, state, sent_ms, id);";
 
-static const char *const steps_of_this_version[] = {version_1, version_2, version_3, version_4,  version_5, version_6,
-                                                    version_7, version_8, version_9, version_10, version_11};
+// Rules for messages.
+static const char version_12[] = "CREATE TABLE workflow ("
+                                 " tenant TEXT NOT NULL,"
+                                 " id TEXT NOT NULL,"
+                                 " text TEXT NOT NULL,"
+                                 " created_ms INTEGER NOT NULL,"
+                                 " PRIMARY KEY (tenant, id)"
+                                 ") WITHOUT ROWID;";
+
+static const char *const steps_of_this_version[] = {version_1, version_2,  version_3,  version_4,
+                                                    version_5, version_6,  version_7,  version_8,
+                                                    version_9, version_10, version_11, version_12};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {
