@@ -10,7 +10,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/deeplens/fuzz
 seconds=${FUZZ_SECONDS:-60}
 smoke=""
 [ "${1:-}" != --smoke ] || { smoke=yes; seconds=${FUZZ_SECONDS:-3}; shift; }
-[ $# != 0 ] || set -- details event filter image multipart probe tokenizer video
+[ $# != 0 ] || set -- cron details event filter image multipart probe tokenizer video
 
 CC=clang tools/configure.sh $build -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false || exit 1
 said=$(ninja -C $build fuzzers 2>&1) || { echo "$said" | grep -E 'error|FAILED' | head -n 40 >&2; exit 1; }

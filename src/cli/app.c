@@ -22,6 +22,7 @@
 #include "flow/rebuild.h"
 #include "flow/relay.h"
 #include "flow/step.h"
+#include "flow/upkeep.h"
 #include "flow/watch.h"
 #include "media/image.h"
 #include "media/video/video.h"
@@ -222,10 +223,30 @@ static int settle_messages(struct app *app, struct error *err)
                : 0;
 }
 
+static int settle_upkeep(struct app *app, struct error *err)
+{
+    enum { LEASE_MS = 30000 };
+    const struct conf *c = app->conf;
+    struct upkeep_settings *s = &app->flow.settings.upkeep;
+    *s = (struct upkeep_settings){
+        .task = {[UPKEEP_SCRUB] = {c->scrub_schedule, true}},
+        .rate = c->maintenance_rate,
+        .keep_ms = c->maintenance_keep,
+        .lease_ms = strcmp(c->meta_backend, "sqlite") == 0 ? 0 : LEASE_MS, // those records are this process' alone
+        .scrub_nights = (int)c->scrub_nights,
+    };
+    for (int t = 0; t < UPKEEP_TASKS; t++) {
+        struct error why = {0};
+        if (s->task[t].schedule && upkeep_check_schedule(s->task[t].schedule, &why) < 0)
+            return error_set(err, ERR_CONFIG, "%s.schedule: %s", upkeep_name((enum upkeep_task)t), why.message);
+    }
+    return 0;
+}
+
 static int open_flow(struct app *app, struct error *err)
 {
     settle_flow(app);
-    if (settle_messages(app, err) < 0 || settle_duplicates(app, err) < 0)
+    if (settle_messages(app, err) < 0 || settle_duplicates(app, err) < 0 || settle_upkeep(app, err) < 0)
         return -1;
     if (add_models(app, err) < 0 || flow_open(&app->flow, err) < 0)
         return -1;
@@ -395,6 +416,7 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     if (!(flags & APP_NO_WORKERS)) {
         tell_drift(app);
         if (start_runner(app, err) < 0 || start_sweep(app, err) < 0 || start_rebuilder(app, err) < 0 ||
+            upkeep_start(&app->flow, &app->flow.upkeep, err) < 0 ||
             watch_start(&app->flow, app->runner, &app->watch, err) < 0)
             return -1;
     }
@@ -458,6 +480,7 @@ void app_close(struct app *app)
     live_stop(app->api.live);
     watch_stop(app->watch);
     sweep_stop(app->sweep);
+    upkeep_stop(app->flow.upkeep);
     rebuilder_stop(app->flow.rebuilder);
     runner_stop(app->runner);
     relay_stop(app->flow.relay);

@@ -32,6 +32,7 @@
 //   relay.c     outbox → a log that takes no part in transactions
 //   live.h      changes as they happen; hook.h: webhooks
 //   watch.c     lag and failures that somebody should know of
+//   upkeep.h    what is done by schedules: scrubs
 //   reconcile.c items whose event is lost are put back
 //   admin.h     ledger, tenants, topics, groups, lag, dead letters
 //
@@ -71,6 +72,24 @@ struct whatsapp_settings { // of the Cloud API; "" where nothing is set
     const char *phone_number_id; // only of this number
 };
 
+enum upkeep_task {
+#define UPKEEP(symbol, name, text) UPKEEP_##symbol,
+#include "flow/upkeep.def"
+#undef UPKEEP
+    UPKEEP_TASKS
+};
+
+struct upkeep_settings { // see upkeep.h
+    struct {
+        const char *schedule; // NULL as "off"
+        bool dry_run;
+    } task[UPKEEP_TASKS];
+    int64_t rate;     // items a second; 0: no limit
+    int64_t keep_ms;  // how long runs are shown after their end
+    int64_t lease_ms; // how long a process that does not stir has a run for itself; 0: there is no other process
+    int scrub_nights; // a scrub goes through one part in so many
+};
+
 struct flow_settings {
     uint64_t upload_max_bytes;
     struct probe_limits limits;
@@ -105,6 +124,7 @@ struct flow_settings {
     double
         duplicate_score;  // from which pictures are near-duplicates (near.h); 0: as each model says; above 1: none are
     int duplicate_policy; // enum near_policy of uploads and tenants that name none
+    struct upkeep_settings upkeep;
 };
 
 // Everything that the data path stands on. Set up by the caller before flow_open; shared by all threads after.
@@ -124,6 +144,7 @@ struct flow {
     struct lag_history *lags; // what the groups' offsets were before
     struct alerts *alerts;    // NULL: nobody is told; set by the caller
     struct hooks *hooks;      // NULL: this process calls no webhooks; set by the caller
+    struct upkeep *upkeep;    // NULL: this process does no upkeep; set by the caller
     struct rebuilder *rebuilder;     // NULL: this process does not rebuild; set by the caller
     _Atomic int64_t search_worst_us; // the longest search since the rebuilder last asked
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.

@@ -234,6 +234,34 @@ struct receipt_query { // of deletions that have ended, the latest first
     size_t limit;
 };
 
+enum run_state { // of maintenance; see flow/upkeep.h
+    RUN_RUNNING,
+    RUN_PAUSED,
+    RUN_CANCELLED, // as long as it has not ended: it is about to
+    RUN_COMPLETED,
+    RUN_FAILED
+};
+
+const char *run_state_name(enum run_state state); // "running" …; in meta_names.c
+
+struct meta_run {     // of a maintenance task
+    const char *id;   // "run_…"
+    const char *task; // "scrub" …
+    enum run_state state;
+    int64_t created_ms;
+    int64_t ended_ms;  // 0: it has not; at most one of a task has not
+    const char *owner; // the process that is at it; NULL: none
+    int64_t lease_ms;  // until when that has it for itself
+    const char *text;  // JSON object: what it is to do, where it is, what it found
+};
+
+struct run_query {     // the latest first
+    const char *task;  // NULL: any
+    int64_t before_ms; // the cursor: continue behind this one; 0: from the start
+    const char *before_id;
+    size_t limit;
+};
+
 enum message_state {
     MESSAGE_PENDING,    // others name it, itself has not come
     MESSAGE_READY,      // it waits for its turn
@@ -474,6 +502,17 @@ struct meta_ops {
                        struct meta_receipt *out, struct error *err); // ERR_NOT_FOUND, also as long as it is under way
     int (*receipt_list)(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
                         struct meta_receipt **out, size_t *count, struct error *err);
+
+    // Runs of maintenance: the operators', of no tenant. put replaces the one of that id. open: the one of a task that
+    // has not ended. prune: removes up to `limit` that ended before a time.
+    int (*run_put)(struct meta_tx *tx, const struct meta_run *row, struct error *err);
+    int (*run_get)(struct meta_tx *tx, struct arena *arena, const char *id, struct meta_run *out,
+                   struct error *err); // ERR_NOT_FOUND
+    int (*run_open)(struct meta_tx *tx, struct arena *arena, const char *task, struct meta_run *out,
+                    struct error *err); // ERR_NOT_FOUND
+    int (*run_list)(struct meta_tx *tx, struct arena *arena, const struct run_query *query, struct meta_run **out,
+                    size_t *count, struct error *err);
+    int (*run_prune)(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
 
     // Messages. put replaces the one of that tenant and id.
     int (*message_put)(struct meta_tx *tx, const struct meta_message *row, struct error *err);

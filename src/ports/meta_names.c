@@ -63,3 +63,13 @@ int message_state_parse(const char *name, enum message_state *out)
     }
     return -1;
 }
+
+static const char *const run_states[] = {
+    [RUN_RUNNING] = "running",     [RUN_PAUSED] = "paused", [RUN_CANCELLED] = "cancelled",
+    [RUN_COMPLETED] = "completed", [RUN_FAILED] = "failed",
+};
+
+const char *run_state_name(enum run_state state)
+{
+    return (size_t)state < ARRAY_LEN(run_states) ? run_states[state] : "unknown";
+}

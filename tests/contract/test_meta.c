@@ -145,6 +145,8 @@ struct call {
     struct meta_webhook *hooks;
     struct meta_delivery *deliveries, one;
     struct meta_receipt found, *receipts;
+    const struct meta_run *run;
+    struct meta_run ran, *runs;
     struct meta_message *messages, said;
     struct meta_workflow *workflows;
     struct meta_ledger ledger;
@@ -220,6 +222,12 @@ OP(receipt_open, receipt_open(tx, &c->f->arena, c->tenant, c->id, &c->found, err
 OP(receipt_get, receipt_get(tx, &c->f->arena, c->tenant, c->id, &c->found, err))
 OP(receipt_list, receipt_list(tx, &c->f->arena, &(struct receipt_query){c->tenant, c->text, c->first, c->id, c->limit},
                               &c->receipts, &c->count, err))
+OP(run_put, run_put(tx, c->run, err))
+OP(run_get, run_get(tx, &c->f->arena, c->id, &c->ran, err))
+OP(run_open, run_open(tx, &c->f->arena, c->text, &c->ran, err))
+OP(run_list,
+   run_list(tx, &c->f->arena, &(struct run_query){c->text, c->first, c->id, c->limit}, &c->runs, &c->count, err))
+OP(run_prune, run_prune(tx, c->ms, c->limit, err))
 OP(message_put, message_put(tx, c->message, err))
 OP(message_get, message_get(tx, &c->f->arena, c->tenant, c->id, &c->said, err))
 OP(message_list, message_list(tx, &c->f->arena, c->asked, &c->messages, &c->count, err))
@@ -1692,6 +1700,83 @@ static void receipts_are_listed_the_latest_first(void **state)
     assert_read_fails(&c, receipt_get, ERR_NOT_FOUND);
 }
 
+// ---- Runs of maintenance
+
+static enum error_code put_run(struct fixture *f, const char *id, const char *task, int64_t created_ms,
+                               int64_t ended_ms)
+{
+    const struct meta_run row = {.id = id,
+                                 .task = task,
+                                 .state = ended_ms ? RUN_COMPLETED : RUN_RUNNING,
+                                 .created_ms = created_ms,
+                                 .ended_ms = ended_ms,
+                                 .owner = ended_ms ? NULL : "me",
+                                 .lease_ms = ended_ms ? 0 : 77,
+                                 .text = ended_ms ? "{\"ended\":1}" : "{\"at\":1}"};
+    struct call c = {.f = f, .run = &row};
+    return write_code(&c, run_put);
+}
+
+static void a_run_is_open_until_it_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .id = "run_1", .text = "scrub"};
+    assert_read_fails(&c, run_open, ERR_NOT_FOUND);
+    assert_read_fails(&c, run_get, ERR_NOT_FOUND);
+    assert_int_equal(put_run(f, "run_1", "scrub", 5, 0), ERR_NONE);
+    assert_int_equal(put_run(f, "run_2", "sweep", 5, 0), ERR_NONE);
+    assert_int_not_equal(put_run(f, "run_3", "scrub", 6, 0), ERR_NONE); // one of a task at a time
+    assert_reads(&c, run_open);
+    assert_string_equal(c.ran.id, "run_1");
+    assert_string_equal(c.ran.task, "scrub");
+    assert_string_equal(c.ran.owner, "me");
+    assert_string_equal(c.ran.text, "{\"at\":1}");
+    assert_int_equal(c.ran.state, RUN_RUNNING);
+    assert_int_equal(c.ran.created_ms, 5);
+    assert_int_equal(c.ran.lease_ms, 77);
+    assert_int_equal(put_run(f, "run_1", "scrub", 5, 9), ERR_NONE);
+    assert_read_fails(&c, run_open, ERR_NOT_FOUND);
+    assert_reads(&c, run_get);
+    assert_int_equal(c.ran.state, RUN_COMPLETED);
+    assert_int_equal(c.ran.ended_ms, 9);
+    assert_null(c.ran.owner);
+    assert_string_equal(c.ran.text, "{\"ended\":1}");
+    assert_int_equal(put_run(f, "run_3", "scrub", 6, 0), ERR_NONE);
+}
+
+static void runs_are_listed_the_latest_first_and_go(void **state)
+{
+    struct fixture *f = *state;
+    struct call c = {.f = f, .limit = 2};
+    put_run(f, "run_1", "scrub", 5, 20);
+    put_run(f, "run_2", "sweep", 9, 10);
+    put_run(f, "run_3", "scrub", 9, 30);
+    put_run(f, "run_4", "scrub", 1, 0);
+    assert_reads(&c, run_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.runs[0].id, "run_3");
+    assert_string_equal(c.runs[1].id, "run_2");
+    c.first = 9, c.id = "run_2";
+    assert_reads(&c, run_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.runs[0].id, "run_1");
+    assert_string_equal(c.runs[1].id, "run_4");
+    c = (struct call){.f = f, .limit = 10, .text = "scrub"};
+    assert_reads(&c, run_list);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(c.runs[0].id, "run_3");
+    c.ms = 30, c.limit = 1; // what ended first goes first, what has not ended never
+    assert_writes(&c, run_prune);
+    c.text = NULL, c.limit = 10;
+    assert_reads(&c, run_list);
+    assert_int_equal(c.count, 3);
+    assert_writes(&c, run_prune);
+    assert_reads(&c, run_list);
+    assert_int_equal(c.count, 2);
+    assert_string_equal(c.runs[0].id, "run_3");
+    assert_string_equal(c.runs[1].id, "run_4");
+}
+
 // ---- Webhooks
 
 static void webhooks_are_kept(void **state)
@@ -2482,6 +2567,8 @@ static int run(void)
         T(g9_messages_go_with_their_tenant),
         T(messages_are_listed_newest_first),
         T(workflows_are_kept_by_their_tenant),
+        T(a_run_is_open_until_it_ends),
+        T(runs_are_listed_the_latest_first_and_go),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

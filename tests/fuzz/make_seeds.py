@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what the fuzzers start from, a folder each: make_seeds.py FOLDER PICTURES_PROGRAM. Events and tokenizers are the
 files in seeds/; pictures come from tests/e2e/pictures.c, whole and cut; videos from the
-`ffmpeg` program; filters and forms are made here."""
+`ffmpeg` program; filters, schedules and forms are made here."""
 import pathlib
 import shutil
 import subprocess
@@ -16,6 +16,8 @@ FILTERS = [
     '{"taken": {"gte": "2026-05-01T12:00:00+02:00", "lt": "2026-05-02"}}', '{"size.unit.name": "cm"}',
     '{"or": [{"and": [{"price": 1}, {}]}, {"not": {"or": [{"price": 1}, {"price": 2}]}}]}',
 ]
+
+SCHEDULES = ["30 2 * * *", "*/15 0-5,20 1,15 * MON-FRI", "10-50/20 * 29 FEB 7", "@weekly", " 0\t0 31 1-12/2 * "]
 
 
 def form(*parts, end="---x--\r\n"):
@@ -50,6 +52,7 @@ def write(folder, seeds):
 def main():
     folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
     write(folder / "filter", ((f"{i}.json", text.encode()) for i, text in enumerate(FILTERS)))
+    write(folder / "cron", ((f"{i}.txt", text.encode()) for i, text in enumerate(SCHEDULES)))
     write(folder / "multipart", ((f"{i}.form", data) for i, data in enumerate(FORMS)))
     write(folder / "details", ((f"{n}.details", details(n)) for n in (0, 1, 7, 96)))
     for name in ("event", "tokenizer"):

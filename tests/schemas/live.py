@@ -285,6 +285,7 @@ def use_admin(client):
     use_alerts(client)
     use_topics(client)
     use_jobs(client)
+    use_maintenance(client)
     use_removal(client)
     use_groups(client)
     for path in ("/", "/api/v1/version", "/openapi.json", "/healthz", "/readyz", "/metrics"):
@@ -300,6 +301,28 @@ def use_jobs(client):
     client.ask("GET", jobs + "/{step}/failed", {"step": "extract"}, query="?limit=1")
     for body in (b'{"all":true,"limit":1}', b'{"ids":["0-999"]}', b"{}"):
         client.ask("POST", jobs + "/{step}/retry", {"step": "extract"}, body=body, kind=kind)
+
+
+def use_maintenance(client):
+    tasks, runs, kind = "/api/v1/admin/maintenance/tasks", "/api/v1/admin/maintenance/runs", "application/json"
+    client.ask("GET", tasks)
+    for body in (b'{"schedule":"0 4 * * SUN","rate":5,"dryRun":true}', b'{"schedule":null,"rate":null,"dryRun":null}',
+                 b'{"schedule":"0 4"}', b'{"rate":-1}', b"{}"):
+        client.ask("PATCH", tasks + "/{task}", {"task": "scrub"}, body=body, kind=kind)
+    client.ask("PATCH", tasks + "/{task}", {"task": "none"}, body=b'{"rate":1}', kind=kind)
+    run = client.ask("POST", tasks + "/{task}/run", {"task": "scrub"}, body=b'{"rate":1,"whole":true}', kind=kind)[1]
+    client.ask("POST", tasks + "/{task}/run", {"task": "scrub"}, body=b"{}", kind=kind)
+    for verb in ("pause", "resume", "pause", "cancel"):
+        client.ask("POST", runs + "/{run}/" + verb, {"run": run["runId"]})
+        client.ask("POST", runs + "/{run}/" + verb, {"run": "run_none"})
+    deadline = time.monotonic() + WAIT
+    while "endedAt" not in client.ask("GET", runs + "/{run}", {"run": run["runId"]})[1]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the run does not end")
+        time.sleep(0.05)
+    client.ask("GET", runs, query="?limit=1&task=scrub")
+    client.ask("GET", runs, query="?cursor=none")
+    client.ask("GET", tasks)
 
 
 def use_removal(client):

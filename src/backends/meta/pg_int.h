@@ -8,7 +8,7 @@
 // pg_writer.c   the thread that writes: group commit, durability, trying again
 // pg_group.c    what the writer does with a group of transactions
 // pg_media.c, pg_frame.c, pg_alike.c, pg_step.c, pg_tenant.c, pg_inbox.c, pg_retry.c, pg_outbox.c, pg_change.c,
-// pg_webhook.c, pg_receipt.c, pg_message.c, pg_workflow.c   the operations
+// pg_webhook.c, pg_receipt.c, pg_message.c, pg_workflow.c, pg_run.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_PG_INT_H
 #define DEEPLENS_BACKENDS_META_PG_INT_H
 
@@ -360,6 +360,12 @@ int pg_receipt_get(struct meta_tx *tx, struct arena *arena, const char *tenant, 
                    struct meta_receipt *out, struct error *err);
 int pg_receipt_list(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
                     struct meta_receipt **out, size_t *count, struct error *err);
+int pg_run_put(struct meta_tx *tx, const struct meta_run *row, struct error *err);
+int pg_run_get(struct meta_tx *tx, struct arena *arena, const char *id, struct meta_run *out, struct error *err);
+int pg_run_open(struct meta_tx *tx, struct arena *arena, const char *task, struct meta_run *out, struct error *err);
+int pg_run_list(struct meta_tx *tx, struct arena *arena, const struct run_query *query, struct meta_run **out,
+                size_t *count, struct error *err);
+int pg_run_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
 int pg_message_put(struct meta_tx *tx, const struct meta_message *row, struct error *err);
 int pg_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
                    struct meta_message *out, struct error *err);

@@ -311,9 +311,24 @@ static const char version_12[] = "CREATE TABLE workflow ("
                                  " PRIMARY KEY (tenant, id)"
                                  ");" WALL("workflow", "");
 
-static const char *const steps_of_this_version[] = {version_1, version_2,  version_3,  version_4,
-                                                    version_5, version_6,  version_7,  version_8,
-                                                    version_9, version_10, version_11, version_12};
+// Runs of maintenance (state: enum run_state), of which one of a task at a time has not ended.
+static const char version_13[] = "CREATE TABLE run ("
+                                 " id " TEXT " PRIMARY KEY,"
+                                 " task " TEXT " NOT NULL,"
+                                 " state BIGINT NOT NULL,"
+                                 " created_ms BIGINT NOT NULL,"
+                                 " ended_ms BIGINT NOT NULL," // 0: it has not
+                                 " owner TEXT,"
+                                 " lease_ms BIGINT NOT NULL,"
+                                 " text TEXT NOT NULL"
+                                 ");"
+                                 "CREATE UNIQUE INDEX run_open ON run (task) WHERE ended_ms = 0;"
+                                 "CREATE INDEX run_by_time ON run (created_ms, id);"
+                                 "CREATE INDEX run_by_end ON run (ended_ms) WHERE ended_ms > 0;";
+
+static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3, version_4, version_5,
+                                                    version_6,  version_7,  version_8, version_9, version_10,
+                                                    version_11, version_12, version_13};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };
 

@@ -7,7 +7,7 @@
 // sqlite_schema.c   the schema and its migrations
 // sqlite_writer.c   the one writer: group commit, durability, checkpoints
 // sqlite_media.c, sqlite_step.c, sqlite_tenant.c, sqlite_inbox.c, sqlite_retry.c, sqlite_outbox.c, sqlite_change.c,
-// sqlite_webhook.c, sqlite_receipt.c   the operations
+// sqlite_webhook.c, sqlite_receipt.c, sqlite_run.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_SQLITE_INT_H
 #define DEEPLENS_BACKENDS_META_SQLITE_INT_H
 
@@ -299,6 +299,12 @@ int sq_receipt_get(struct meta_tx *tx, struct arena *arena, const char *tenant, 
                    struct meta_receipt *out, struct error *err);
 int sq_receipt_list(struct meta_tx *tx, struct arena *arena, const struct receipt_query *query,
                     struct meta_receipt **out, size_t *count, struct error *err);
+int sq_run_put(struct meta_tx *tx, const struct meta_run *row, struct error *err);
+int sq_run_get(struct meta_tx *tx, struct arena *arena, const char *id, struct meta_run *out, struct error *err);
+int sq_run_open(struct meta_tx *tx, struct arena *arena, const char *task, struct meta_run *out, struct error *err);
+int sq_run_list(struct meta_tx *tx, struct arena *arena, const struct run_query *query, struct meta_run **out,
+                size_t *count, struct error *err);
+int sq_run_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
 int sq_message_put(struct meta_tx *tx, const struct meta_message *row, struct error *err);
 int sq_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
                    struct meta_message *out, struct error *err);

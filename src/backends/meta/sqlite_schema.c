@@ -300,9 +300,24 @@ static const char version_12[] = "CREATE TABLE workflow ("
                                  " PRIMARY KEY (tenant, id)"
                                  ") WITHOUT ROWID;";
 
-static const char *const steps_of_this_version[] = {version_1, version_2,  version_3,  version_4,
-                                                    version_5, version_6,  version_7,  version_8,
-                                                    version_9, version_10, version_11, version_12};
+// Runs of maintenance (state: enum run_state), of which one of a task at a time has not ended.
+static const char version_13[] = "CREATE TABLE run ("
+                                 " id TEXT PRIMARY KEY,"
+                                 " task TEXT NOT NULL,"
+                                 " state INTEGER NOT NULL,"
+                                 " created_ms INTEGER NOT NULL,"
+                                 " ended_ms INTEGER NOT NULL," // 0: it has not
+                                 " owner TEXT,"
+                                 " lease_ms INTEGER NOT NULL,"
+                                 " text TEXT NOT NULL"
+                                 ") WITHOUT ROWID;"
+                                 "CREATE UNIQUE INDEX run_open ON run (task) WHERE ended_ms = 0;"
+                                 "CREATE INDEX run_by_time ON run (created_ms, id);"
+                                 "CREATE INDEX run_by_end ON run (ended_ms) WHERE ended_ms > 0;";
+
+static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3, version_4, version_5,
+                                                    version_6,  version_7,  version_8, version_9, version_10,
+                                                    version_11, version_12, version_13};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

@@ -135,6 +135,7 @@ static void settle_settings(struct rig *rig)
         .search_k = 10,
         .search_max_k = 1000,
         .search_closer = 50,
+        .upkeep = {.keep_ms = 24 * 3600 * 1000, .scrub_nights = 1},
     };
     rig->extractor = (struct extractor){&fake_ops, &rig->fake};
     f->model_count = ARRAY_LEN(fake_models);
