@@ -2,6 +2,7 @@
 // What all commands share: options, the connection, how a failure is told.
 #include "cli/cli.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,9 +28,16 @@ int cli_print_json(const json_t *value)
     return text && puts(text) != EOF ? EXIT_DONE : EXIT_FAILED;
 }
 
+// Whoever read stdout has gone, as `head` does when it has enough.
+static bool reader_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) == 1 && out.revents & POLLERR;
+}
+
 int cli_finish(int exit_code)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || reader_gone())
         return exit_code;
     fputs("deeplens: The output could not be written\n", stderr);
     return EXIT_FAILED;

@@ -67,24 +67,46 @@ static void check_versions(struct doctor *d)
         sodium_version_string(), jansson_version_str());
 }
 
-static void check_configuration(struct doctor *d, const struct conf *conf)
+// As a configuration file; malloc'ed, NULL without memory.
+static char *configuration_text(const struct conf *conf)
 {
     char *text = NULL;
     size_t len = 0;
     FILE *memory = open_memstream(&text, &len);
     if (!memory)
-        return;
+        return NULL;
+    fputc('\n', memory); // so that each line stands between two
     conf_print_effective(conf, memory);
     fclose(memory);
+    return text;
+}
+
+// Whether `text` has the line just so, with its ends.
+static bool has_line(const char *text, const char *line)
+{
+    char whole[4096];
+    snprintf(whole, sizeof whole, "\n%s\n", line);
+    return strstr(text, whole) != NULL;
+}
+
+// People see what was set: all of it would bury the other checks.
+static void check_configuration(struct doctor *d, const struct conf *conf)
+{
+    struct conf plain = {0};
+    conf_init(&plain);
+    _cleanup_free_ char *text = configuration_text(conf), *defaults = configuration_text(&plain);
+    conf_free(&plain);
+    if (!text || !defaults)
+        return;
     if (d->json) {
-        say(d, OK, "configuration", NULL, "%s", text);
-    } else {
-        say(d, OK, "configuration", NULL, "in force:");
-        char *rest = NULL;
-        for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-            printf("%20s %s\n", "", line);
+        say(d, OK, "configuration", NULL, "%s", text + 1);
+        return;
     }
-    free(text);
+    say(d, OK, "configuration", NULL, "what is not as by default (--json has all of it):");
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        if (!has_line(defaults, line))
+            printf("%20s %s\n", "", line);
 }
 
 // The process that holds a lock on a file directly in `folder`, by /proc/locks; 0 when there is none.

@@ -105,12 +105,14 @@ static int run(struct cli *cli, int argc, char **argv)
         int64_t want = most - seen < PAGE ? most - seen : PAGE;
         if (page(client, &o, want, &cursor, &t, &seen, &err) < 0)
             return cli_fail(cli, &err);
-        if (!o.json)
+        if (!o.json && seen)
             table_print(&t);
         table_free(&t);
         table_init(&t, columns);
         t.headless = true;
     } while (cursor && seen < most);
+    if (!seen && !o.json)
+        puts("There are no such images.");
     if (cursor && !o.json)
         fprintf(stderr, "There are more: --limit N or --all shows them.\n");
     return EXIT_DONE;

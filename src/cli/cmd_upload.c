@@ -306,9 +306,9 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct command command_upload = {
     .name = "upload",
     .usage = "PATH... [OPTIONS]",
-    .summary = "Upload images: files, folders with all that is in them, or - for stdin",
-    .details = "In folders, hidden files and files whose names do not end like an image's (.jpg .png .gif .webp .avif "
-               ".heic ...) are passed over.\n"
+    .summary = "Upload images and videos: files, folders with all that is in them, or - for stdin",
+    .details = "In folders, hidden files and files whose names do not end like an image's or a video's (.jpg .png .gif "
+               ".webp .avif .heic .mp4 .mov .webm .mkv ...) are passed over.\n"
                "When it is interrupted, the same command goes on where it was: what was acknowledged is remembered in "
                "$XDG_STATE_HOME/deeplens/uploads, by path, size and time of the last change.\n"
                "Fails when anything was refused, or, with --wait, when anything failed.",

@@ -45,9 +45,12 @@ void upload_print(const struct upload *u, const struct upload_totals *t, const s
     char a[TEXT_SHORT], b[TEXT_SHORT], c[TEXT_SHORT], d[TEXT_SHORT];
     uint64_t fresh = t->outcomes[UPLOAD_NEW];
     double seconds = u->seconds > 0.001 ? u->seconds : 0.001;
-    printf("Uploaded %s image%s, %s in %s (%.1f/s, %s/s)\n", text_count(fresh, a), fresh == 1 ? "" : "s",
-           text_bytes(t->bytes, b), text_duration(u->seconds, c), (double)fresh / seconds,
-           text_bytes((uint64_t)((double)t->bytes / seconds), d));
+    if (u->count)
+        printf("Uploaded %s file%s, %s in %s (%.1f/s, %s/s)\n", text_count(fresh, a), fresh == 1 ? "" : "s",
+               text_bytes(t->bytes, b), text_duration(u->seconds, c), (double)fresh / seconds,
+               text_bytes((uint64_t)((double)t->bytes / seconds), d));
+    else
+        puts("There is nothing to upload here: no file looks like an image or a video by its name.");
     line(t->outcomes[UPLOAD_DUPLICATE], "there already: the same bytes");
     line(t->outcomes[UPLOAD_RESUMED], "uploaded before: passed over (--no-resume uploads them again)");
     line(passed->no_image, "passed over: do not look like images or videos by their names");

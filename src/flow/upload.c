@@ -493,8 +493,10 @@ static int check_tenant(struct flow *f, struct ack *ack, struct error *err)
     if (flow_tenant(f, ack->arena, ack->row.tenant, &tenant, &why) == 0)
         return tenant.leaving_ms ? error_set(err, ERR_TENANT_UNKNOWN, "The tenant %.80s is being removed", tenant.name)
                                  : 0;
-    if (why.code != ERR_TENANT_UNKNOWN || !f->settings.tenants_auto_create)
+    if (why.code != ERR_TENANT_UNKNOWN)
         return error_copy(err, &why);
+    if (!f->settings.tenants_auto_create)
+        return error_set(err, why.code, "%s; `deeplens tenants add %.80s` makes it", why.message, ack->row.tenant);
     ack->add_tenant = true;
     return 0;
 }

@@ -295,7 +295,7 @@ static void uploads_report_and_go_on(void **state)
     scratch_write(r->folder, "pics/sub/b.png", "text, in truth");
     scratch_write(r->folder, "pics/notes.txt", "x");
     assert_int_equal(RUN(r, "upload", inside(r, "pics"), r->server_flag, "--tags", "x,y", "--priority", "high"), 1);
-    says(r->out, "Uploaded 1 image, 9 B");
+    says(r->out, "Uploaded 1 file, 9 B");
     says(r->out, "1  refused");
     says(r->out, "1  passed over: do not look like images");
     says(r->err, "UNSUPPORTED_MEDIA (1)");
@@ -542,6 +542,27 @@ static void a_full_disk_behind_stdout_is_a_failure(void **state)
     says(r->err, "could not be written");
 }
 
+static void a_reader_that_has_enough_is_no_failure(void **state)
+{
+    struct rig *r = *state;
+    char *argv[] = {(char *)program, "help", "--configuration", NULL};
+    char *env[] = {NULL};
+    posix_spawn_file_actions_t files;
+    pid_t pid;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, ends[1], 1);
+    posix_spawn_file_actions_addopen(&files, 2, inside(r, "err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(posix_spawn(&pid, program, &files, NULL, argv, env), 0);
+    posix_spawn_file_actions_destroy(&files);
+    close(ends[1]);
+    close(open(inside(r, "out"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(finish(r, pid), 0);
+    assert_string_equal(r->err, "");
+}
+
 static void pages_are_made_from_the_tables(void **state)
 {
     struct rig *r = *state;
@@ -608,6 +629,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(administration_is_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_behind_stdout_is_a_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reader_that_has_enough_is_no_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_are_made_from_the_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(completion_completes, setup, teardown),
     };
