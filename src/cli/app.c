@@ -36,7 +36,6 @@ struct app {
     struct flow flow;
     bool flow_open;
     struct runner *runner;
-    struct sweep *sweep;
     struct alerts *alerts;
     struct watch *watch;
     struct api api;
@@ -229,10 +228,11 @@ static int settle_upkeep(struct app *app, struct error *err)
     const struct conf *c = app->conf;
     struct upkeep_settings *s = &app->flow.settings.upkeep;
     *s = (struct upkeep_settings){
-        .task = {[UPKEEP_SCRUB] = {c->scrub_schedule, true}},
+        .task = {[UPKEEP_SWEEP] = {c->sweep_schedule, c->sweep_dry_run}, [UPKEEP_SCRUB] = {c->scrub_schedule, true}},
         .rate = c->maintenance_rate,
         .keep_ms = c->maintenance_keep,
         .lease_ms = strcmp(c->meta_backend, "sqlite") == 0 ? 0 : LEASE_MS, // those records are this process' alone
+        .sweep_grace_ms = c->sweep_grace,
         .scrub_nights = (int)c->scrub_nights,
     };
     for (int t = 0; t < UPKEEP_TASKS; t++) {
@@ -373,12 +373,6 @@ static int start_runner(struct app *app, struct error *err)
     return runner_start(&app->flow, &config, &app->runner, err);
 }
 
-static int start_sweep(struct app *app, struct error *err)
-{
-    int64_t interval_ms = app->conf->sweep_interval;
-    return interval_ms ? sweep_start(&app->flow, interval_ms, &app->sweep, err) : 0;
-}
-
 static int start_rebuilder(struct app *app, struct error *err)
 {
     return rebuilder_start(&app->flow, app->conf->rebuild_search_latency * 1000, &app->flow.rebuilder, err);
@@ -415,7 +409,7 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
         return -1;
     if (!(flags & APP_NO_WORKERS)) {
         tell_drift(app);
-        if (start_runner(app, err) < 0 || start_sweep(app, err) < 0 || start_rebuilder(app, err) < 0 ||
+        if (start_runner(app, err) < 0 || start_rebuilder(app, err) < 0 ||
             upkeep_start(&app->flow, &app->flow.upkeep, err) < 0 ||
             watch_start(&app->flow, app->runner, &app->watch, err) < 0)
             return -1;
@@ -479,7 +473,6 @@ void app_close(struct app *app)
     hooks_stop(app->flow.hooks);
     live_stop(app->api.live);
     watch_stop(app->watch);
-    sweep_stop(app->sweep);
     upkeep_stop(app->flow.upkeep);
     rebuilder_stop(app->flow.rebuilder);
     runner_stop(app->runner);

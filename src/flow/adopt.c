@@ -7,7 +7,7 @@
 // what was deleted stays so, however often its event comes back (item_bury). Bytes that were there already make an
 // item all the same, since the other system has given its id away.
 //
-// Killed in between, a copy without a row stays (sweep.c), or a row whose event comes again.
+// Killed in between, a copy without a row stays (upkeep_sweep.c), or a row whose event comes again.
 #include <stdio.h>
 #include <string.h>
 

@@ -16,7 +16,6 @@
 //   whatsapp.h  what the WhatsApp Cloud API sends, read as messages
 //   workflow.h  rules for messages: what is done when one comes
 //   receipt.h   what was deleted, signed
-//   sweep.c     files and vectors that are left without an item are removed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   closer.h    the nearest looked at closer, for altered copies
 //   models.c    which model is taken when none is named
@@ -32,7 +31,7 @@
 //   relay.c     outbox → a log that takes no part in transactions
 //   live.h      changes as they happen; hook.h: webhooks
 //   watch.c     lag and failures that somebody should know of
-//   upkeep.h    what is done by schedules: scrubs
+//   upkeep.h    what is done by schedules: sweeps, scrubs
 //   reconcile.c items whose event is lost are put back
 //   admin.h     ledger, tenants, topics, groups, lag, dead letters
 //
@@ -84,10 +83,11 @@ struct upkeep_settings { // see upkeep.h
         const char *schedule; // NULL as "off"
         bool dry_run;
     } task[UPKEEP_TASKS];
-    int64_t rate;     // items a second; 0: no limit
-    int64_t keep_ms;  // how long runs are shown after their end
-    int64_t lease_ms; // how long a process that does not stir has a run for itself; 0: there is no other process
-    int scrub_nights; // a scrub goes through one part in so many
+    int64_t rate;           // items a second; 0: no limit
+    int64_t keep_ms;        // how long runs are shown after their end
+    int64_t lease_ms;       // how long a process that does not stir has a run for itself; 0: there is no other process
+    int64_t sweep_grace_ms; // files and items that are younger are not looked at
+    int scrub_nights;       // a scrub goes through one part in so many
 };
 
 struct flow_settings {
@@ -349,13 +349,5 @@ struct search_result { // in the arena
 
 int search_run(struct flow *f, const struct search_query *query, struct arena *arena, struct search_result *out,
                struct error *err);
-
-// --- The sweep (sweep.c)
-
-struct sweep;
-// Looks for files and vectors without an item now, and every `interval_ms`, on a thread of its own. Files that are
-// written after this call are never touched. Call it before the first upload can come.
-int sweep_start(struct flow *f, int64_t interval_ms, struct sweep **out, struct error *err);
-void sweep_stop(struct sweep *sweep); // at once; takes NULL
 
 #endif

@@ -177,30 +177,6 @@ static int verify(struct page *p, struct error *err)
 
 // --- Ask
 
-static int make_request(struct page *p, const struct media *media, struct emit *out, struct error *err)
-{
-    struct flow *f = p->r->flow;
-    char id[ID_MAX];
-    id_new("evt", id);
-    struct event event = {.topic = TOPIC_FEATURES_EXTRACTION,
-                          .id = arena_strdup(p->arena, id),
-                          .tenant = media->tenant,
-                          .correlation = media->event_id,
-                          .media_id = media->id,
-                          .timestamp_ms = clock_now_ms()};
-    extraction_ask(f, p->arena, media, p->model, PRIORITY_LOW, 0, &event);
-    _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-    if (event_encode(&event, f->settings.format, &text, err) < 0)
-        return -1;
-    *out = (struct emit){.topic = event.topic,
-                         .key = media->id,
-                         .event_id = event.id,
-                         .priority = media_priority_name(PRIORITY_LOW),
-                         .value = arena_memdup(p->arena, text.data, text.len),
-                         .value_len = text.len};
-    return 0;
-}
-
 static bool same_run(const struct rebuild_note *a, const struct rebuild_note *b)
 {
     return rebuild_runs(a) && a->state == b->state && a->started_ms == b->started_ms && strcmp(a->to, b->to) == 0;
@@ -234,7 +210,7 @@ static int ask(struct page *p, struct error *err)
     for (size_t i = 0; i < p->count; i++)
         if (p->items[i] == ITEM_TO_ASK) {
             asked++;
-            if (make_request(p, &p->rows[i], &p->emits[i], err) < 0)
+            if (extraction_request(p->r->flow, p->arena, &p->rows[i], p->model, &p->emits[i], err) < 0)
                 return -1;
         }
     if (!asked)

@@ -256,6 +256,30 @@ void extraction_ask(const struct flow *f, struct arena *arena, const struct medi
                                                   .priority = media_priority_name(priority)};
 }
 
+int extraction_request(struct flow *f, struct arena *arena, const struct media *media, const struct flow_model *model,
+                       struct emit *out, struct error *err)
+{
+    char id[ID_MAX];
+    id_new("evt", id);
+    struct event event = {.topic = TOPIC_FEATURES_EXTRACTION,
+                          .id = arena_strdup(arena, id),
+                          .tenant = media->tenant,
+                          .correlation = media->event_id,
+                          .media_id = media->id,
+                          .timestamp_ms = clock_now_ms()};
+    extraction_ask(f, arena, media, model, PRIORITY_LOW, 0, &event);
+    _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+    if (event_encode(&event, f->settings.format, &text, err) < 0)
+        return -1;
+    *out = (struct emit){.topic = event.topic,
+                         .key = media->id,
+                         .event_id = event.id,
+                         .priority = media_priority_name(PRIORITY_LOW),
+                         .value = arena_memdup(arena, text.data, text.len),
+                         .value_len = text.len};
+    return 0;
+}
+
 int media_request(struct flow *f, struct meta_tx *tx, const struct media *media, const char *model, struct error *err)
 {
     static const char *const names[] = {"feature_extraction", "vector_indexing"};

@@ -139,6 +139,10 @@ void extraction_ask(const struct flow *f, struct arena *arena, const struct medi
                     const struct flow_model *model, enum media_priority priority, int max_attempts,
                     struct event *event);
 
+// Such a request beside the item's own way (a rebuild, a repair): with low priority, as an event, in the arena.
+int extraction_request(struct flow *f, struct arena *arena, const struct media *media, const struct flow_model *model,
+                       struct emit *out, struct error *err);
+
 // Shows in the item's steps that its vector under a model was asked for.
 #define MEDIA_STEP_REQUESTED "requested"
 int media_request(struct flow *f, struct meta_tx *tx, const struct media *media, const char *model, struct error *err);

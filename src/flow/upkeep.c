@@ -36,7 +36,8 @@ struct keeper {
 
 struct upkeep {
     struct flow *flow;
-    char name[ID_MAX]; // of this process
+    char name[ID_MAX];        // of this process
+    int64_t born_ms, born_us; // when it began: by the clock, and monotonic
     pthread_mutex_t lock;
     pthread_cond_t change;
     bool stop; // under the lock
@@ -394,40 +395,80 @@ static size_t page_size(int64_t rate)
     return rate > 0 && rate < PAGE ? (size_t)rate : PAGE; // about a second at most
 }
 
-static struct upkeep_work make_work(struct keeper *k, struct arena *arena, json_t *note, json_t *kept)
+static struct upkeep_work make_work(struct keeper *k, struct arena *arena, json_t *kept)
 {
+    json_t *note = json_deep_copy(k->run.note);
     return (struct upkeep_work){.flow = k->all->flow,
                                 .keeper = k,
                                 .arena = arena,
                                 .note = note,
                                 .place = js_obj(note, "place"),
+                                .saved = kept,
                                 .kept = kept,
-                                .tenant = js_str(note, "tenantId", NULL),
+                                .tenant = arena_strdup(arena, js_str(note, "tenantId", NULL)),
                                 .dry_run = js_bool(note, "dryRun", true),
                                 .whole = js_bool(note, "whole", false),
                                 .run_ms = k->run.row.created_ms,
                                 .deaths = k->deaths,
+                                .began_us = clock_mono_us(),
                                 .limit = k->deaths ? 1 : page_size(js_int(note, "rate", 0))};
 }
 
-// The page is done: its note becomes the run's.
-static int keep_page(struct keeper *k, const struct upkeep_work *w, const json_t *kept, bool over, struct error *err)
+// What was done so far is the run's; then the page has a new copy.
+static int keep_page(struct upkeep_work *w, bool over, struct error *err)
 {
+    struct keeper *k = w->keeper;
     json_t *before = k->run.note;
-    struct save_call call = {.kept = w->kept == kept ? NULL : w->kept, .end = over ? RUN_COMPLETED : RUN_RUNNING};
+    struct save_call call = {.kept = w->kept == w->saved ? NULL : w->kept, .end = over ? RUN_COMPLETED : RUN_RUNNING};
     json_object_del(w->note, "deaths");
     k->run.note = w->note;
     if (save(k, &call, err) < 0) {
         k->run.note = before; // it is done once more
         return -1;
     }
-    metric_add(M_UPKEEP_ITEMS, upkeep_name(k->task), (int64_t)w->items);
     metric_add(M_UPKEEP_FINDINGS, upkeep_name(k->task),
                js_int(w->note, "findingCount", 0) - js_int(before, "findingCount", 0));
-    k->deaths = k->faults = 0;
-    json_incref(w->note);
     json_decref(before);
+    w->note = json_deep_copy(k->run.note);
+    w->place = js_obj(w->note, "place");
+    w->saved = w->kept;
+    k->deaths = k->faults = 0;
     return 0;
+}
+
+// Rests until the items since the last rest took as long as the rate wants.
+static void keep_rate(struct upkeep_work *w)
+{
+    struct keeper *k = w->keeper;
+    int64_t rate = js_int(w->note, "rate", 0), took_us = clock_mono_us() - w->began_us;
+    int64_t pace_us = rate > 0 ? (int64_t)w->items * 1000000 / rate : 0;
+    metric_add(M_UPKEEP_ITEMS, upkeep_name(k->task), (int64_t)w->items);
+    if (pace_us > took_us)
+        rest(k, pace_us - took_us, false);
+    w->items = 0;
+    w->began_us = clock_mono_us();
+}
+
+bool upkeep_pace(struct upkeep_work *w)
+{
+    keep_rate(w);
+    return upkeep_wanted(w);
+}
+
+int upkeep_turn(struct upkeep_work *w, struct error *err)
+{
+    if (keep_page(w, false, err) < 0)
+        return -1;
+    if (!w->keeper->has_run)
+        return UPKEEP_CUT;
+    return upkeep_pace(w) ? 0 : UPKEEP_CUT;
+}
+
+int64_t upkeep_born_ms(const struct upkeep_work *w)
+{
+    const struct upkeep *u = w->keeper->all;
+    int64_t reckoned = clock_now_ms() - (clock_mono_us() - u->born_us) / 1000;
+    return reckoned < u->born_ms ? reckoned : u->born_ms; // clocks are set back now and then
 }
 
 // A page works on a copy of the note, as it may fail or be cut in its middle.
@@ -436,21 +477,21 @@ static int do_page(struct keeper *k, struct arena *arena, struct error *err)
     struct flow *f = k->all->flow;
     struct kept_call kept = {.keeper = k};
     struct error why = {0};
-    int64_t rate = js_int(k->run.note, "rate", 0), began = clock_mono_us();
-    _cleanup_json_ json_t *note = json_deep_copy(k->run.note);
     int rc = f->meta.ops->read(f->meta.state, kept_tx, &kept, &why);
-    struct upkeep_work w = make_work(k, arena, note, kept.kept);
+    struct upkeep_work w = make_work(k, arena, kept.kept);
     if (rc == 0)
         rc = pages[k->task](&w, &why);
     struct save_call untouched = {.end = RUN_RUNNING};
     if (rc == UPKEEP_OVER || rc == UPKEEP_MORE)
-        rc = keep_page(k, &w, kept.kept, rc == UPKEEP_OVER, err);
-    else
+        rc = keep_page(&w, rc == UPKEEP_OVER, err);
+    else if (k->has_run) // it was not lost in the middle
         rc = rc < 0 ? give_up(k, &why, err) : save(k, &untouched, err);
+    else
+        rc = 0;
+    if (rc == 0 && k->has_run)
+        keep_rate(&w);
+    json_decref(w.note);
     json_decref(w.kept);
-    int64_t pace_us = rate > 0 ? (int64_t)w.items * 1000000 / rate : 0, took_us = clock_mono_us() - began;
-    if (rc == 0 && k->has_run && pace_us > took_us)
-        rest(k, pace_us - took_us, false);
     return rc;
 }
 
@@ -541,6 +582,8 @@ int upkeep_start(struct flow *f, struct upkeep **out, struct error *err)
         return error_set(err, ERR_NO_MEMORY, "No memory for the upkeep");
     u->flow = f;
     id_new("prc", u->name);
+    u->born_ms = clock_now_ms();
+    u->born_us = clock_mono_us();
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

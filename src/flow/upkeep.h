@@ -110,21 +110,30 @@ struct upkeep_work { // a page of a run
     struct flow *flow;
     struct keeper *keeper;
     struct arena *arena; // the page's
-    json_t *note;        // the run's
+    json_t *note;        // the run's: the page's own reference
     json_t *place;       // an object in it, empty at first: what the page goes on from, and leaves behind
+    const json_t *saved; // of `kept`: what the records have
     json_t *kept;        // what the task remembers from run to run, NULL: nothing yet; what a page puts there is saved
     const char *tenant;  // NULL: all
     bool dry_run, whole;
-    int64_t run_ms; // when the run was made
-    size_t limit;   // of items of a page
-    size_t items;   // that the page looked at: for the rate
-    int deaths;     // processes that died at this page
+    int64_t run_ms;   // when the run was made
+    size_t limit;     // of items of a page
+    size_t items;     // that the page looked at: for the rate
+    int64_t began_us; // the items' first
+    int deaths;       // processes that died at this page
 };
 
 enum { UPKEEP_OVER = 0, UPKEEP_MORE = 1, UPKEEP_CUT = 2 };
 // Works off the next page. UPKEEP_CUT: it was asked to stop in the middle; nothing is saved. -1: the page is to be done
 // again, or the run has failed, as the error says.
 typedef int upkeep_page_fn(struct upkeep_work *w, struct error *err);
+
+// In the middle of a long page: what was done so far is saved as if the page ended here, and the rate kept. 0: go on
+// (in `place` as it is now: all that was read from note and place before is gone); UPKEEP_CUT; -1.
+int upkeep_turn(struct upkeep_work *w, struct error *err);
+// The same without saving: rests as the rate wants. Is the work still wanted?
+bool upkeep_pace(struct upkeep_work *w);
+int64_t upkeep_born_ms(const struct upkeep_work *w); // when this process began with its upkeep, by the clock of now
 
 // Is the work still wanted? To be asked often where a page takes long. Also keeps the lease.
 bool upkeep_wanted(struct upkeep_work *w);
@@ -136,6 +145,8 @@ void upkeep_found(struct upkeep_work *w, json_t *finding); // taken
 #define UPKEEP(symbol, name, text) upkeep_page_fn upkeep_##name;
 #include "flow/upkeep.def"
 #undef UPKEEP
+
+upkeep_page_fn upkeep_sweep_items; // the last part of a sweep (upkeep_items.c)
 
 // The items of a walk through one tenant or all, tenants by their names, items newest first. The walk is in `place`
 // {tenant, beforeMs, beforeId}; next: a page of it (`frames`: also of frames), in the arena, and the place behind it.

@@ -7,8 +7,8 @@
 //           → ONE transaction: media row + image.uploaded event → durable → answer
 //
 // Killed before the transaction is durable, the upload was never accepted: at worst a file without a row stays, which
-// no reader can reach and sweep.c removes. Killed after it, the client may miss the answer, and finds the item when it
-// uploads again.
+// no reader can reach and upkeep_sweep.c finds. Killed after it, the client may miss the answer, and finds the item
+// when it uploads again.
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

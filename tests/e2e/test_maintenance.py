@@ -68,6 +68,27 @@ class Maintenance(Case):
             self.assertEqual((done["state"], done["counts"]["read"], done["findingCount"]), ("completed", 6, 0), done)
             self.assertEqual(len(server.get(RUNS).json["runs"]), 1)
 
+    def test_a_sweep_that_is_killed_removes_all_the_same(self):
+        with self.server() as server:
+            (kept,) = self.fill(server, 1)
+            folder = os.path.dirname(self.originals(server)[kept])
+            server.stop()
+            for number in range(5):
+                path = os.path.join(folder, f"img_0193647a-0000-7000-8000-00000000000{number}.png")
+                with open(path, "wb") as file:
+                    file.write(b"nobody's")
+                os.utime(path, (1e9, 1e9))
+            server.flags = ("--fault", "blob.remove:after:kill@2")
+            server.start()
+            run = self.begin(server, "sweep", dryRun=False)["runId"]
+            server.process.wait(harness.PATIENCE)
+            self.assertEqual(server.stop(), -9)
+            server.flags = ()
+            server.start()
+            done = self.ended(server, run)
+            self.assertEqual((done["state"], done["counts"]["filesRemoved"]), ("completed", 3), done)
+            self.assertEqual(set(self.originals(server)), {kept})
+
     def test_runs_are_steered(self):
         with self.server() as server:
             self.fill(server, 4)

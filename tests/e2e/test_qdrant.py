@@ -134,10 +134,11 @@ class Works(OnQdrant):
         points = [{"id": uuid, "vector": [1.0] * dimension, "payload": {"id": "img_" + uuid}} for uuid in uuids]
         self.assertEqual(self.qdrant.request("PUT", f"/collections/{COLLECTION}/points?wait=true", {"points": points})[0], 200)
         self.assertEqual(len(self.qdrant.points(COLLECTION)), 5)
-        server.stop()
-        server.start()
-        wait_until(lambda: set(self.qdrant.points(COLLECTION)) == set(ids.values()), "a sweep")
-        wait_until(lambda: server.metric("deeplens_orphans_removed_total") == 3, "they are counted")
+        self.assertEqual(self.cli("maintenance", "run", "sweep", "--dry-run", "--wait", server=server).returncode, 0)
+        self.assertEqual(len(self.qdrant.points(COLLECTION)), 5)
+        self.assertEqual(self.cli("maintenance", "run", "sweep", "--apply", "--wait", server=server).returncode, 0)
+        self.assertEqual(set(self.qdrant.points(COLLECTION)), set(ids.values()))
+        self.assertEqual(server.metric("deeplens_orphans_removed_total"), 3)
 
     def test_it_is_all_there_after_kills_of_either(self):
         server = self.serve()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whose the blobs are.
 //
-// Files without an item are swept (flow/sweep.c): two installations that kept their blobs under one prefix would take
-// each other's for such files. So the first one writes its name under the prefix, by a put on the condition that
+// Files without an item are swept (flow/upkeep_sweep.c): two installations that kept their blobs under one prefix would
+// take each other's for such files. So the first one writes its name under the prefix, by a put on the condition that
 // nothing is there, and whoever finds another name refuses to start. Who has the prefix is the only one to put, and
 // what it finds in its slots when it starts was left by its own former life.
 #include <string.h>
