@@ -17,7 +17,7 @@ ALLOWED = {
     "http": ["base"],
     "flow": ["ports", "events", "media", "base", "obs", "net"],
     "api": ["flow", "http", "ports", "events", "media", "base", "obs"],
-    "backends": ["ports", "base", "conf/conf.h"],
+    "backends": ["ports", "base", "net", "conf/conf.h"],
     "cli": ["api", "flow", "http", "ports", "events", "media", "base", "obs", "conf", "backends/registry.h"],
     "main.c": ["cli", "conf", "base"],
 }

@@ -12,6 +12,7 @@
 #include "backends/eventlog/eventlog_embedded.h"
 #include "backends/eventlog/eventlog_kafka.h"
 #include "backends/extractor/extractor_builtin.h"
+#include "backends/extractor/extractor_http.h"
 #include "backends/extractor/extractor_openvino.h"
 #include "backends/extractor/extractor_union.h"
 #include "backends/extractor/model_trial.h"
@@ -70,22 +71,53 @@ static struct openvino_config openvino_settings(const struct conf *conf, const c
     };
 }
 
+static struct http_extractor_config http_settings(const struct conf *conf)
+{
+    return (struct http_extractor_config){
+        .models = conf->models_dir,
+        .token = conf->extractor_token,
+        .ca_file = conf->extractor_ca_file,
+        .timeout_ms = conf->extractor_timeout,
+    };
+}
+
 int registry_try_model(const struct conf *conf, const char *folder, bool bench, struct extractor_trial *out,
                        struct error *err)
 {
-    const struct openvino_config config = openvino_settings(conf, "");
-    return model_trial(&config, folder, bench, out, err);
+    const struct openvino_config here = openvino_settings(conf, "");
+    const struct http_extractor_config elsewhere = http_settings(conf);
+    struct error why = {0};
+    if (extractor_http_trial(&elsewhere, folder, bench, out, &why) == 0)
+        return 0;
+    return why.code == ERR_NOT_FOUND ? model_trial(&here, folder, bench, out, err) : error_copy(err, &why);
 }
 
-// The built-in model is always there; beside it whatever the folder of models holds.
+static int open_parts(const struct conf *conf, const char *cache, struct extractor parts[3], struct error *err)
+{
+    const struct openvino_config here = openvino_settings(conf, cache);
+    struct http_extractor_config elsewhere = http_settings(conf);
+    if (extractor_builtin.open("", &parts[0].state, err) < 0 ||
+        extractor_openvino_open(&here, &parts[1].state, err) < 0)
+        return -1;
+    struct extractor_model taken[UNION_MODELS_MAX];
+    for (size_t i = 0; i < 2; i++) {
+        size_t count;
+        const struct extractor_model *models = parts[i].ops->models(parts[i].state, &count);
+        for (size_t m = 0; m < count && elsewhere.taken_count < ARRAY_LEN(taken); m++)
+            taken[elsewhere.taken_count++] = models[m];
+    }
+    elsewhere.taken = taken;
+    return extractor_http_open(&elsewhere, &parts[2].state, err);
+}
+
+// The built-in model is always there; beside it whatever the folder of models holds, run here or elsewhere.
 static int open_extractors(const struct conf *conf, const char *cache, struct extractor *out, struct error *err)
 {
-    struct extractor parts[] = {{.ops = &extractor_builtin}, {.ops = &extractor_openvino}};
-    const struct openvino_config config = openvino_settings(conf, cache);
-    if (extractor_builtin.open("", &parts[0].state, err) < 0)
-        return -1;
-    if (extractor_openvino_open(&config, &parts[1].state, err) < 0) {
-        extractor_builtin.close(parts[0].state);
+    struct extractor parts[] = {{.ops = &extractor_builtin}, {.ops = &extractor_openvino}, {.ops = &extractor_http}};
+    if (open_parts(conf, cache, parts, err) < 0) {
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            if (parts[i].state)
+                parts[i].ops->close(parts[i].state);
         return -1;
     }
     *out = extractor_union_new(parts, ARRAY_LEN(parts));

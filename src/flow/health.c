@@ -42,6 +42,18 @@ static void look_at_vectors(struct flow *f, struct health *h)
     note(h, "vectors", rc, &why);
 }
 
+static void look_at_models(struct flow *f, struct health *h)
+{
+    struct error why = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < f->model_count; i++) {
+        const struct extractor *x = f->models[i].extractor;
+        bool asked = i > 0 && x == f->models[i - 1].extractor; // models of one stand together
+        rc = asked || !x->ops->health ? 0 : x->ops->health(x->state, &why);
+    }
+    note(h, "models", rc, &why);
+}
+
 static void look_at_steps(struct runner *runner, struct health *h)
 {
     struct runner_step_health health[STEP_COUNT];
@@ -63,6 +75,7 @@ bool health_look(struct flow *f, struct runner *runner, health_fn *fn, void *arg
     look_at_records(f, &h);
     look_at_disk(f, &h);
     look_at_vectors(f, &h);
+    look_at_models(f, &h);
     if (f->relay) {
         int rc = relay_health(f->relay, NULL, &why);
         note(&h, "outbox", rc, &why);

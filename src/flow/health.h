@@ -10,8 +10,8 @@ struct runner;
 // `why` NULL: it is well.
 typedef void health_fn(void *arg, const char *name, const struct error *why);
 
-// Asks each part and tells of it: "records", "disk", "vectors", "outbox" (of a log elsewhere), and each step that runs
-// here
+// Asks each part and tells of it: "records", "disk", "vectors", "models" (that services run), "outbox" (of a log
+// elsewhere), and each step that runs here
 // (`runner` NULL: none does). True when all are well. Waits for the parts.
 bool health_look(struct flow *f, struct runner *runner, health_fn *fn, void *arg);
 

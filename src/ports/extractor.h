@@ -45,6 +45,10 @@ struct extractor_ops {
     // The models on offer: an array that lives as long as the state.
     const struct extractor_model *(*models)(void *state, size_t *count);
 
+    // Are the services that run models there? ERR_UNAVAILABLE says which is not. May ask them, and wait for it. NULL:
+    // nothing outside of this machine is needed.
+    int (*health)(void *state, struct error *err);
+
     // Writes count × dimension floats to `vectors`, L2-normalised and finite; and what is seen in each picture to
     // `labels` (NULL: not wanted), for a model that has labels. `model` is one of models'. ERR_EXTRACTION_FAILED,
     // ERR_EXTRACTION_TIMEOUT, ERR_UNAVAILABLE; then no vector of the batch is to be used.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of the extractor port, run on every back end: the built-in one; OpenVINO with small models made here and
 // the default one of `make models`; and both as one. Models run in processes of the program that DEEPLENS_TEST_BINARY
-// names.
+// names. With DEEPLENS_TEST_FEATURES and DEEPLENS_TEST_V2 (tests/peers/models.py): models that those services run.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <curl/curl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 #include "../onnx.h"
 #include "backends/extractor/extractor_builtin.h"
+#include "backends/extractor/extractor_http.h"
 #include "backends/extractor/extractor_openvino.h"
 #include "backends/extractor/extractor_union.h"
 #include "backends/fault.h"
@@ -71,7 +73,29 @@ static void open_wrapped(struct extractor *out)
     *out = trace_wrap_extractor(fault_wrap_extractor(*out));
 }
 
-static void (*const openers[])(struct extractor *) = {open_builtin, open_openvino, open_union, open_wrapped};
+static void open_http(struct extractor *out)
+{
+    const struct http_extractor_config config = {.models = folder, .timeout_ms = 60000};
+    size_t count;
+    out->ops = &extractor_http;
+    assert_int_equal(extractor_http_open(&config, &out->state, NULL), 0);
+    out->ops->models(out->state, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(out->ops->health(out->state, NULL), 0);
+}
+
+static void open_http_union(struct extractor *out)
+{
+    struct extractor parts[2];
+    open_builtin(&parts[0]);
+    open_http(&parts[1]);
+    *out = extractor_union_new(parts, 2);
+    assert_int_equal(out->ops->health(out->state, NULL), 0);
+}
+
+static void (*const here[])(struct extractor *) = {open_builtin, open_openvino, open_union, open_wrapped, NULL};
+static void (*const elsewhere[])(struct extractor *) = {open_http, open_http_union, NULL};
+static void (*const *openers)(struct extractor *) = here;
 
 // Two small models, of which one takes pictures one by one, and the default one.
 static int make_models(void **state)
@@ -90,6 +114,45 @@ static int make_models(void **state)
     snprintf(path, sizeof path, "%s/default", folder);
     assert_int_equal(symlink(target, path), 0);
     conf_free(&conf);
+    return 0;
+}
+
+static void describe(const char *name, const char *remote)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(folders_make(path, NULL), 0);
+    snprintf(path, sizeof path, "%s/%s/model.json", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "{\"name\": \"%s\", \"dimension\": 192, \"output\": \"cells\", \"input\": {\"width\": 32, \"mean\": "
+            "[0.4, 0.5, 0.6], \"std\": [0.2, 0.25, 0.3]}, \"remote\": {%s}}",
+            name, remote);
+    assert_int_equal(fclose(file), 0);
+}
+
+// One of each protocol, and one that takes pictures one by one.
+static int describe_remotes(void **state)
+{
+    char remote[512];
+    const char *features = getenv("DEEPLENS_TEST_FEATURES"), *v2 = getenv("DEEPLENS_TEST_V2");
+    assert_non_null(features);
+    assert_non_null(v2);
+    log_setup(LOG_WARN, false);
+    openers = elsewhere;
+    assert_int_equal(curl_global_init(CURL_GLOBAL_DEFAULT), CURLE_OK);
+    assert_non_null(mkdtemp(folder));
+    snprintf(remote, sizeof remote, "\"protocol\": \"extract-features\", \"url\": \"%s\"", features);
+    describe("features", remote);
+    snprintf(remote, sizeof remote,
+             "\"protocol\": \"v2\", \"url\": \"%s\", \"model\": \"cells\", \"input\": \"picture\"", v2);
+    describe("tensors", remote);
+    snprintf(remote, sizeof remote,
+             "\"protocol\": \"v2\", \"url\": \"%s/\", \"model\": \"cells\", \"version\": \"v1\", "
+             "\"input\": \"picture\", \"datatype\": \"UINT8\", \"batch\": 1, \"streams\": 1",
+             v2);
+    describe("bytes", remote);
     return 0;
 }
 
@@ -156,7 +219,7 @@ static void (*opener)(struct extractor *); // of the back end under test
 // Runs `check` on every model of every back end.
 static void each_model(void (*check)(const struct extractor *x, const struct extractor_model *model))
 {
-    for (size_t i = 0; i < ARRAY_LEN(openers); i++) {
+    for (size_t i = 0; openers[i]; i++) {
         struct extractor x;
         size_t count = 0;
         openers[i](&x);
@@ -361,5 +424,6 @@ int main(void)
         cmocka_unit_test(test_many_threads_get_the_same),
         cmocka_unit_test(test_another_state_gives_the_same),
     };
-    return cmocka_run_group_tests_name("extractor contract", tests, make_models, remove_models);
+    return cmocka_run_group_tests_name(
+        "extractor contract", tests, getenv("DEEPLENS_TEST_FEATURES") ? describe_remotes : make_models, remove_models);
 }

@@ -59,21 +59,6 @@ static const float *vectors_of(void *model, int stream)
 
 // --- Opening
 
-// Two names that differ only in punctuation would share the collection of their vectors.
-static bool same_collection(const char *a, const char *b)
-{
-    while (true) {
-        a += strspn(a, "._-");
-        b += strspn(b, "._-");
-        if (*a != *b)
-            return false;
-        if (!*a)
-            return true;
-        a++;
-        b++;
-    }
-}
-
 struct net_config openvino_net_config(const struct openvino_config *config)
 {
     struct net_config net = {.threads = config->threads, .streams = config->streams, .batch_max = BATCH_MAX};
@@ -118,10 +103,10 @@ static void end_model(struct loaded *l)
 static int check_name(const struct openvino *o, const struct loaded *l, const char *folder, struct error *err)
 {
     for (size_t i = 0; i < o->count; i++)
-        if (same_collection(o->loaded[i].spec.name, l->spec.name))
+        if (model_same_collection(o->loaded[i].spec.name, l->spec.name))
             return error_set(err, ERR_CONFIG, "Model %s in %.150s has the name of another one, %s", l->spec.name,
                              folder, o->loaded[i].spec.name);
-    if (same_collection(l->spec.name, "builtin"))
+    if (model_same_collection(l->spec.name, "builtin"))
         return error_set(err, ERR_CONFIG, "Model %s in %.150s has the name of the built-in one", l->spec.name, folder);
     return 0;
 }

@@ -28,6 +28,15 @@ static const struct extractor_model *union_models(void *state, size_t *count)
     return j->models;
 }
 
+static int union_health(void *state, struct error *err)
+{
+    struct joined *j = state;
+    for (size_t i = 0; i < j->part_count; i++)
+        if (j->parts[i].ops->health && j->parts[i].ops->health(j->parts[i].state, err) < 0)
+            return -1;
+    return 0;
+}
+
 // Where the model is from; NULL: it is none of these.
 static const struct extractor *owner(const struct joined *j, const struct extractor_model *model,
                                      const struct extractor_model **original, struct error *err)
@@ -59,6 +68,7 @@ static const struct extractor_ops union_ops = {
     .name = "union",
     .close = union_close,
     .models = union_models,
+    .health = union_health,
     .extract = union_extract,
     .embed = union_embed,
 };

@@ -22,6 +22,20 @@ const char *model_precision_name(enum model_precision precision)
     return names[precision];
 }
 
+bool model_same_collection(const char *a, const char *b)
+{
+    while (true) {
+        a += strspn(a, "._-");
+        b += strspn(b, "._-");
+        if (*a != *b)
+            return false;
+        if (!*a)
+            return true;
+        a++;
+        b++;
+    }
+}
+
 // The name of a folder is the model's when its description has none.
 static const char *base_name(const char *folder)
 {
@@ -97,8 +111,7 @@ static bool read_three(json_t *array, float out[3])
     return true;
 }
 
-// What both layouts must end in.
-static int check(const struct model_spec *s, struct error *err)
+int spec_check(const struct model_spec *s, struct error *err)
 {
     if (!valid_name(s->name))
         return spec_refuse(s, err,
@@ -123,7 +136,7 @@ static int check(const struct model_spec *s, struct error *err)
 
 // --- model.json
 
-static int read_input(struct model_spec *s, const json_t *input, struct error *err)
+int spec_input(struct model_spec *s, const json_t *input, struct error *err)
 {
     const char *fit = js_str(input, "fit", "squash"), *layout = js_str(input, "layout", "NCHW"),
                *channels = js_str(input, "channels", "RGB");
@@ -195,7 +208,7 @@ static int read_own(struct model_spec *s, const json_t *description, const char 
 {
     s->mix_builtin = (float)js_num(js_obj(description, "mix"), "builtin", 0);
     s->duplicate_score = js_num(js_obj(description, "duplicates"), "score", 0);
-    if (spec_own(s, description, description, err) < 0 || read_input(s, js_obj(description, "input"), err) < 0 ||
+    if (spec_own(s, description, description, err) < 0 || spec_input(s, js_obj(description, "input"), err) < 0 ||
         spec_own_file(s, description, description, precision, err) < 0)
         return -1;
     return spec_read_labels(s, js_obj(description, "labels"), err);
@@ -237,7 +250,7 @@ static int read_published(struct model_spec *s, const json_t *cfg, const char *p
     return 0;
 }
 
-int spec_begin(struct model_spec *s, const char *folder, json_t **own, struct error *err)
+int spec_folder(struct model_spec *s, const char *folder, json_t **own, struct error *err)
 {
     size_t len = strlen(folder);
     while (len > 1 && folder[len - 1] == '/')
@@ -246,6 +259,14 @@ int spec_begin(struct model_spec *s, const char *folder, json_t **own, struct er
         return error_set(err, ERR_CONFIG, "The path of a model's folder is too long");
     memcpy(s->folder, folder, len);
     return spec_json(s, "model.json", own, err);
+}
+
+int spec_begin(struct model_spec *s, const char *folder, json_t **own, struct error *err)
+{
+    if (spec_folder(s, folder, own, err) < 0)
+        return -1;
+    return js_obj(*own, "remote") ? error_set(err, ERR_NOT_FOUND, "%.200s holds a model that a service runs", s->folder)
+                                  : 0;
 }
 
 int model_spec_read(const char *folder, const char *precision, struct model_spec *out, struct error *err)
@@ -260,7 +281,7 @@ int model_spec_read(const char *folder, const char *precision, struct model_spec
     if (own && js_obj(own, "text") && !js_obj(own, "input"))
         return error_set(err, ERR_NOT_FOUND, "%.200s holds a model of text alone", s.folder);
     int rc = own ? read_own(&s, own, precision, err) : read_published(&s, published, precision, err);
-    if (rc < 0 || check(&s, err) < 0)
+    if (rc < 0 || spec_check(&s, err) < 0)
         return -1;
     *out = s;
     return 0;

@@ -60,6 +60,9 @@ struct model_spec {
     char tokenizer[MODEL_PATH_MAX], tokenizer_sha256[65];
 };
 
+// Would two names share the collection of their vectors? Those do that differ in punctuation alone.
+bool model_same_collection(const char *a, const char *b);
+
 const char *model_precision_name(enum model_precision precision); // "f32"
 
 // Reads the description of the side of pictures in `folder`. `precision` "auto" takes what the description prefers; a

@@ -14,10 +14,16 @@ int spec_join(const struct model_spec *s, const char *name, char out[MODEL_PATH_
 int spec_json(const struct model_spec *s, const char *name, json_t **out, struct error *err);
 void spec_copy(char *to, size_t size, const char *from);
 // The folder's path, and what both layouts say first: `*own` is model.json, NULL when there is none.
+int spec_folder(struct model_spec *s, const char *folder, json_t **own, struct error *err);
+// The same; ERR_NOT_FOUND for a model that a service runs (remote_spec.h).
 int spec_begin(struct model_spec *s, const char *folder, json_t **own, struct error *err);
 // Name, dimension, output, licence and source of a description in model.json; then its file and version. `part`: where
 // its `files` and `output` are.
 int spec_own(struct model_spec *s, const json_t *description, const json_t *part, struct error *err);
+// `input` of model.json.
+int spec_input(struct model_spec *s, const json_t *input, struct error *err);
+// What all descriptions of models of pictures must end in.
+int spec_check(const struct model_spec *s, struct error *err);
 int spec_own_file(struct model_spec *s, const json_t *description, const json_t *part, const char *precision,
                   struct error *err);
 // The same for Immich's layout: the dimension, too. `model`: "visual/model.onnx".
