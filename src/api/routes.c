@@ -56,7 +56,7 @@ static const struct http_route table[] = {
     {.method = "DELETE", .pattern = "/api/v1/videos/{id}", .handle = api_image_delete},
     {.method = "GET", .pattern = "/api/v1/videos/{id}/status", .handle = api_image_status},
     {.method = "GET", .pattern = "/api/v1/videos/{id}/original", .handle = api_image_original},
-    {.method = "GET", .pattern = "/api/v1/videos/{id}/thumbnail", .handle = api_video_thumbnail},
+    {.method = "GET", .pattern = "/api/v1/videos/{id}/thumbnail", .handle = api_video_thumbnail, .waits = true},
     {.method = "GET", .pattern = "/api/v1/videos/{id}/poster", .handle = api_video_poster},
     {.method = "GET", .pattern = "/api/v1/videos/{id}/preview", .handle = api_video_preview},
     {.method = "GET", .pattern = "/api/v1/videos/{id}/sprite", .handle = api_video_sprite},

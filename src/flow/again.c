@@ -34,6 +34,11 @@ struct forgetting {
     int before; // stages
 };
 
+static enum step_id of_video(enum step_id step)
+{
+    return step == STEP_PREPARE ? STEP_VIDEO : step == STEP_THUMBNAIL ? STEP_DERIVE : step;
+}
+
 static int forget_stage(const struct forgetting *call, int stage, const char *event_id, struct error *err)
 {
     static const enum step_id steps_of[STAGES][2] = {{STEP_PREPARE, STEP_COUNT},
@@ -41,7 +46,7 @@ static int forget_stage(const struct forgetting *call, int stage, const char *ev
                                                      {STEP_INDEX, STEP_COUNT},
                                                      {STEP_STATUS, STEP_THUMBNAIL}};
     for (int i = 0; i < 2 && stage <= call->before && steps_of[stage][i] != STEP_COUNT; i++) {
-        enum step_id step = stage == 0 && call->video ? STEP_VIDEO : steps_of[stage][i];
+        enum step_id step = call->video ? of_video(steps_of[stage][i]) : steps_of[stage][i];
         if (call->flow->meta.ops->inbox_forget(call->tx, steps[step].group, event_id, stage < call->before, err) < 0)
             return -1;
     }

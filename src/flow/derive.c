@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making a video's poster, preview and sheet, and a picture at any time of it: see derived.h. The pictures come from a
 // decoder in its cage, as the frames do; here they are only laid beside one another and encoded.
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/hash.h"
 #include "base/js.h"
 #include "flow/derived.h"
 #include "flow/video_file.h"
@@ -14,7 +17,7 @@
 enum { POSTER_EDGE = 1280, POSTER_MS = 1000 };
 enum { PREVIEW_EDGE = 256, PREVIEW_MS = 3000, PREVIEW_APART_MS = 125, PREVIEW_QUALITY = 60 };
 enum { TILE_EDGE = 160, TILES_MAX = 100, COLUMNS = 10, TILE_APART_MS = 1000, SHEET_QUALITY = 70 };
-enum { GLIMPSES_AT_ONCE = 2, GLIMPSE_MS = 20000 };
+enum { DERIVE_MS = 300000, GLIMPSE_MS = 20000 }; // that one decoder may take, whatever a video may
 enum { WEBP_MAX = 16 << 20 };
 
 typedef int (*each_picture)(void *arg, const struct pixels *px, struct error *err);
@@ -49,10 +52,11 @@ static int for_pictures(struct flow *f, int fd, const struct video_limits *limit
     return rc;
 }
 
-static struct video_limits limits_of(const struct flow *f, int edge)
+static struct video_limits limits_of(const struct flow *f, int edge, int64_t most_ms)
 {
     struct video_limits limits = f->settings.video;
     limits.frame_edge = edge;
+    limits.time_ms = limits.time_ms < most_ms ? limits.time_ms : most_ms;
     return limits;
 }
 
@@ -62,6 +66,7 @@ struct making { // of one video
     const struct media *video;
     int fd;
     int64_t duration_ms;
+    bool last; // attempt
 };
 
 static int put_file(const struct making *m, enum derived what, const struct buf *bytes, struct error *err)
@@ -129,7 +134,7 @@ static int first_frame(const struct making *m, int64_t *ms, struct error *err)
 
 static int make_poster(const struct making *m, json_t **out, struct error *err)
 {
-    const struct video_limits limits = limits_of(m->flow, POSTER_EDGE);
+    const struct video_limits limits = limits_of(m->flow, POSTER_EDGE, DERIVE_MS);
     struct picture p = {
         .edge = POSTER_EDGE, .quality = m->flow->settings.thumbnail_quality, .webp = BUF_INIT(WEBP_MAX)};
     int64_t other;
@@ -180,7 +185,7 @@ static struct video_wishes preview_wishes(int64_t duration_ms)
 
 static int make_preview(const struct making *m, json_t **out, struct error *err)
 {
-    const struct video_limits limits = limits_of(m->flow, PREVIEW_EDGE);
+    const struct video_limits limits = limits_of(m->flow, PREVIEW_EDGE, DERIVE_MS);
     const struct video_wishes wishes = preview_wishes(m->duration_ms);
     struct preview p = {0};
     _cleanup_buf_ struct buf webp = BUF_INIT(WEBP_MAX);
@@ -248,7 +253,7 @@ static struct video_wishes tile_wishes(int64_t duration_ms)
 
 static int make_sprite(const struct making *m, json_t **out, struct error *err)
 {
-    const struct video_limits limits = limits_of(m->flow, TILE_EDGE);
+    const struct video_limits limits = limits_of(m->flow, TILE_EDGE, DERIVE_MS);
     const struct video_wishes wishes = tile_wishes(m->duration_ms);
     struct sheet s = {.wanted = wishes.count, .columns = wishes.count < COLUMNS ? wishes.count : COLUMNS};
     _cleanup_buf_ struct buf webp = BUF_INIT(WEBP_MAX);
@@ -268,10 +273,10 @@ static int make_sprite(const struct making *m, json_t **out, struct error *err)
 // --- All of them
 
 // What the video itself is to blame for is no failure of the step: there is none of it then.
-static bool is_its_own(enum error_code code)
+static bool is_its_own(enum error_code code, bool last)
 {
     return code == ERR_VIDEO_EMPTY || code == ERR_VIDEO_CORRUPT || code == ERR_VIDEO_TOO_LARGE ||
-           code == ERR_UNSUPPORTED_MEDIA;
+           code == ERR_UNSUPPORTED_MEDIA || code == ERR_DECODER_TIMEOUT || (code == ERR_DECODER_DIED && last);
 }
 
 static int make_all(const struct making *m, json_t *derived, struct error *err)
@@ -287,13 +292,14 @@ static int make_all(const struct making *m, json_t *derived, struct error *err)
             continue;
         if (makers[i].make(m, &made, &why) == 0)
             json_object_set_new(derived, makers[i].name, made);
-        else if (!is_its_own(why.code))
+        else if (!is_its_own(why.code, m->last))
             return error_copy(err, &why);
     }
     return 0;
 }
 
-int derived_make(struct flow *f, struct arena *arena, const struct media *video, json_t **out, struct error *err)
+int derived_make(struct flow *f, struct arena *arena, const struct media *video, bool last, json_t **out,
+                 struct error *err)
 {
     _cleanup_json_ json_t *known = video->video ? js_parse(video->video, strlen(video->video), NULL) : NULL;
     _cleanup_json_ json_t *derived = json_object();
@@ -301,8 +307,9 @@ int derived_make(struct flow *f, struct arena *arena, const struct media *video,
     json_object_update(derived, js_obj(known, "derived"));
     double seconds = json_number_value(json_object_get(known, "duration"));
     if (json_object_size(derived) < DERIVED_COUNT) {
-        struct making m = {.flow = f, .arena = arena, .video = video, .duration_ms = (int64_t)(seconds * 1000)};
-        if (video_file_open(f, video->blob_key, &fd, err) < 0)
+        struct making m = {
+            .flow = f, .arena = arena, .video = video, .duration_ms = (int64_t)(seconds * 1000), .last = last};
+        if (video_file_open(f, video->blob_key, 0, &fd, err) < 0)
             return -1;
         m.fd = fd;
         if (make_all(&m, derived, err) < 0)
@@ -317,17 +324,33 @@ int derived_make(struct flow *f, struct arena *arena, const struct media *video,
 static int glimpse(struct flow *f, const struct media *video, int64_t time_ms, int edge, struct buf *out,
                    struct error *err)
 {
-    struct video_limits limits = limits_of(f, edge);
+    int64_t until_us = clock_mono_us() + GLIMPSE_MS * 1000LL;
     struct picture p = {.edge = edge, .quality = f->settings.thumbnail_quality, .webp = BUF_INIT(WEBP_MAX)};
     _cleanup_close_ int fd = -1;
-    limits.time_ms = limits.time_ms < GLIMPSE_MS ? limits.time_ms : GLIMPSE_MS;
-    if (video_file_open(f, video->blob_key, &fd, err) < 0)
+    if (video_file_open(f, video->blob_key, until_us, &fd, err) < 0)
         return -1;
+    int64_t left_ms = (until_us - clock_mono_us()) / 1000;
+    const struct video_limits limits = limits_of(f, edge, left_ms > 1 ? left_ms : 1);
     int rc = picture_at(f, fd, &limits, time_ms, &p, err);
     if (rc == 0 && buf_append(out, p.webp.data, p.webp.len) < 0)
         rc = error_set(err, ERR_NO_MEMORY, "No memory for a picture");
     buf_free(&p.webp);
     return rc;
+}
+
+// Few at once, so that uploads and searches have processors, too; one a tenant, so that nobody takes all.
+static _Atomic uint64_t *take_place(struct flow *f, const char *tenant)
+{
+    uint64_t mine = hash64(tenant, strlen(tenant)) | 1;
+    for (size_t i = 0; i < ARRAY_LEN(f->glimpses); i++)
+        if (f->glimpses[i] == mine)
+            return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(f->glimpses); i++) {
+        uint64_t free_one = 0;
+        if (atomic_compare_exchange_strong(&f->glimpses[i], &free_one, mine))
+            return &f->glimpses[i];
+    }
+    return NULL;
 }
 
 int derived_glimpse(struct flow *f, struct arena *arena, const char *tenant, const char *id, int64_t time_ms, int edge,
@@ -339,11 +362,10 @@ int derived_glimpse(struct flow *f, struct arena *arena, const char *tenant, con
         return -1;
     if (strcmp(item.media.kind, "video") != 0)
         return error_set(err, ERR_NOT_FOUND, "There is no video %.64s", id);
-    if (f->glimpses++ >= GLIMPSES_AT_ONCE) {
-        f->glimpses--;
+    _Atomic uint64_t *place = take_place(f, tenant);
+    if (!place)
         return error_set(err, ERR_OVERLOADED, "Other pictures of videos are being decoded: try again in a moment");
-    }
     int rc = glimpse(f, &item.media, time_ms, edge, out, err);
-    f->glimpses--;
+    *place = 0;
     return rc;
 }

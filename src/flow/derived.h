@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is made of a video for those who look at it: a poster (WebP), a short preview that moves (animated WebP), and a
-// sheet of small pictures for scrubbing (WebP) with its map (WebVTT). Made once, by the step thumbnail, after the video
+// sheet of small pictures for scrubbing (WebP) with its map (WebVTT). Made once, by the step derive, after the video
 // is searchable; kept beside the other files of its tenant under keys that follow from the video's id, and with its
 // record: media.video's member "derived" says what there is. They go with the video.
 #ifndef DEEPLENS_FLOW_DERIVED_H
@@ -15,8 +15,10 @@ enum derived { DERIVED_POSTER, DERIVED_PREVIEW, DERIVED_SPRITE, DERIVED_COUNT };
 const char *derived_key(struct arena *arena, const char *tenant, const char *id, enum derived what);
 
 // Makes those that are not there; `*out` is what the record is to say of them, the caller's. A video of which nothing
-// can be seen any more has none. Blocks for as long as decoding takes.
-int derived_make(struct flow *f, struct arena *arena, const struct media *video, json_t **out, struct error *err);
+// can be seen any more has none; nor of one whose decoder took too long, or died at the `last` attempt. Blocks for as
+// long as decoding takes.
+int derived_make(struct flow *f, struct arena *arena, const struct media *video, bool last, json_t **out,
+                 struct error *err);
 
 // Removes the files; takes those that are not there. And how many there are.
 int derived_remove(struct flow *f, struct arena *arena, const char *tenant, const char *id, struct error *err);
@@ -32,7 +34,8 @@ int derived_map(struct flow *f, struct arena *arena, const char *tenant, const c
                 struct buf *out, struct error *err);
 
 enum { GLIMPSE_EDGE_MIN = 16 };
-// The picture at a time, decoded now and not kept: a WebP of at most `edge` pixels. ERR_OVERLOADED when others do so.
+// The picture at a time, decoded now and not kept: a WebP of at most `edge` pixels. ERR_OVERLOADED when others do so,
+// or the tenant does already; ERR_DECODER_TIMEOUT.
 int derived_glimpse(struct flow *f, struct arena *arena, const char *tenant, const char *id, int64_t time_ms, int edge,
                     struct buf *out, struct error *err);
 

@@ -151,8 +151,8 @@ struct flow {
     _Atomic bool stopping; // what takes long is to end where it can go on later; set by the runner
     _Atomic int64_t item_us;
     _Atomic int64_t backlog;
-    int cpu_workers;      // that share the backlog; set by the runner
-    _Atomic int glimpses; // of videos, being decoded (derived.h)
+    int cpu_workers;              // that share the backlog; set by the runner
+    _Atomic uint64_t glimpses[2]; // of videos, being decoded: for which tenants (derived.h); 0: free
 };
 
 // Makes the topics of the catalogue that are missing (a log elsewhere may be away: then the relay does it later), and

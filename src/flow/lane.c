@@ -164,12 +164,24 @@ static struct slot *add_slot(struct part *part, int64_t offset)
     return slot;
 }
 
+// Of the two steps that wait for the end of items, one is about videos, the other about the rest. What tells them apart
+// is the item's id; one from elsewhere may be either's.
+static bool concerns(const struct step *step, const char *key, size_t len)
+{
+    bool video = len > 4 && memcmp(key, "vid_", 4) == 0,
+         other = len > 4 && (memcmp(key, "img_", 4) == 0 || memcmp(key, "frm_", 4) == 0);
+    return !(video && step == &steps[STEP_THUMBNAIL]) && !(other && step == &steps[STEP_DERIVE]);
+}
+
 void lane_add(struct lane *lane, struct elog_record *record)
 {
     struct part *part = part_of(lane, record);
     struct slot *slot = add_slot(part, record->offset);
     const char *event = event_of(record);
-    if (event && recent_take(lane->expected, event)) { // settled already, with the event that it came from
+    size_t len;
+    const char *key = order_key(record, &len);
+    bool settled = event && recent_take(lane->expected, event); // already, with the event that it came from
+    if (settled || (key && !concerns(lane->step, key, len))) {
         slot->done = slot->over = true;
         drop_slots(part);
         free(record);
@@ -185,8 +197,6 @@ void lane_add(struct lane *lane, struct elog_record *record)
     task->job.priority = priority_of(record);
     lane->held_events++;
     lane->held_bytes += record->value_len;
-    size_t len;
-    const char *key = order_key(record, &len);
     if (!key || join_chain(lane, task, key, len))
         push(lane, task, false);
 }

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step thumbnail: processing.completed → a small WebP of the item, beside the item; of a video, whose frames are such
-// already, what is made for those who look at it (derived.h).
+// Step thumbnail: processing.completed → a small WebP of the item, beside the item. Frames of videos are such already;
+// what is made of videos is the step derive's.
 //
 // It comes after the item is searchable, so that nobody waits for it to search. The decoded picture is usually still in
 // the pixel cache. An item that was deleted meanwhile leaves nothing behind: work that finds it gone removes what an
 // earlier run may have put.
 #include <string.h>
 
-#include "base/js.h"
-#include "flow/derived.h"
 #include "flow/step.h"
 #include "media/image.h"
 
 struct thumbnail {
     bool gone;
     const char *key; // NULL: none was asked for
-    json_t *derived; // of a video, else NULL; the job's
 };
 
 const char *step_thumbnail_shown(const struct job *job, const char **model)
@@ -48,25 +45,6 @@ static int make(struct flow *f, const struct media *media, const char *key, stru
     return rc < 0 ? -1 : put(f, &webp, key, err);
 }
 
-static int derive(struct flow *f, struct job *job, const struct media *video, struct thumbnail *x, struct error *err)
-{
-    json_t *made;
-    if (derived_make(f, &job->arena, video, &made, err) < 0)
-        return -1;
-    x->derived = job_hold(job, made);
-    return 0;
-}
-
-static int remove_all(struct flow *f, struct job *job, const char *key, struct error *err)
-{
-    const struct event *event = &job->event;
-    if (f->blob.ops->remove(f->blob.state, key, err) < 0)
-        return -1;
-    return strncmp(event->media_id, "vid_", 4) == 0
-               ? derived_remove(f, &job->arena, event->tenant, event->media_id, err)
-               : 0;
-}
-
 static int thumbnail(struct flow *f, struct job *job, struct error *err)
 {
     struct thumbnail *x = arena_alloc(&job->arena, sizeof *x);
@@ -76,12 +54,9 @@ static int thumbnail(struct flow *f, struct job *job, struct error *err)
     job->state = x;
     x->key = flow_thumb_key(&job->arena, job->event.tenant, job->event.media_id);
     if (x->gone)
-        return remove_all(f, job, x->key, err);
-    bool image = strcmp(media.kind, "image") == 0, wanted = media_wants_thumbnail(&media);
-    if (!image || !wanted)
+        return f->blob.ops->remove(f->blob.state, x->key, err);
+    if (strcmp(media.kind, "image") != 0 || !media_wants_thumbnail(&media))
         x->key = NULL;
-    if (wanted && strcmp(media.kind, "video") == 0)
-        return derive(f, job, &media, x, err);
     return x->key ? make(f, &media, x->key, err) : 0;
 }
 
@@ -89,18 +64,6 @@ void step_thumbnail_work(struct flow *f, struct job *const *jobs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         thumbnail(f, jobs[i], &jobs[i]->error);
-}
-
-// What is known of the video, and what was made of it.
-static char *with_derived(const struct media *video, json_t *derived)
-{
-    _cleanup_json_ json_t *known = video->video ? js_parse(video->video, strlen(video->video), NULL) : NULL;
-    if (!json_is_object(known)) {
-        json_decref(known);
-        known = json_object();
-    }
-    json_object_set(known, "derived", derived);
-    return js_dumps(known);
 }
 
 int step_thumbnail_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
@@ -112,9 +75,8 @@ int step_thumbnail_apply(struct flow *f, struct meta_tx *tx, struct job *job, st
         return STEP_FAILED;
     if (gone != x->gone)
         return STEP_AGAIN;
-    if (gone || (!x->key && !x->derived))
+    if (gone || !x->key)
         return STEP_OK;
-    _cleanup_free_ char *video = x->derived ? with_derived(&media, x->derived) : NULL;
-    const struct media_patch patch = {.thumb_key = x->key, .video = video};
+    const struct media_patch patch = {.thumb_key = x->key};
     return f->meta.ops->media_update(tx, media.tenant, media.id, &patch, err);
 }

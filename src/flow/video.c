@@ -228,7 +228,7 @@ static int run(struct watching *w, struct error *err)
     struct video *video;
     _cleanup_close_ int fd = -1;
     const struct choice_mark *from = w->progress.mark.at_ms || w->progress.mark.kept ? &w->progress.mark : NULL;
-    if (video_file_open(w->flow, w->media.blob_key, &fd, err) < 0 ||
+    if (video_file_open(w->flow, w->media.blob_key, 0, &fd, err) < 0 ||
         video_open(fd, &w->flow->settings.video, from, &video, err) < 0)
         return -1;
     begin_batch(w);

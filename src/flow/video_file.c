@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 enum { PIECE = 1 << 20 };
 
@@ -28,7 +29,7 @@ int video_file_write(int fd, const void *data, size_t len, struct error *err)
     return 0;
 }
 
-static int copy(struct flow *f, struct blob_reader *reader, int fd, struct error *err)
+static int copy(struct flow *f, struct blob_reader *reader, int64_t until_us, int fd, struct error *err)
 {
     uint64_t size = f->blob.ops->reader_size(reader);
     _cleanup_free_ char *piece = malloc(PIECE);
@@ -36,29 +37,33 @@ static int copy(struct flow *f, struct blob_reader *reader, int fd, struct error
         return error_set(err, ERR_NO_MEMORY, "No memory to read a video");
     for (uint64_t at = 0; at < size; at += PIECE) {
         size_t len = size - at < PIECE ? (size_t)(size - at) : PIECE;
+        if (f->stopping)
+            return video_stopped(err);
+        if (until_us && clock_mono_us() > until_us)
+            return error_set(err, ERR_DECODER_TIMEOUT, "The video could not be read in time");
         if (f->blob.ops->read(reader, at, piece, len, err) < 0 || video_file_write(fd, piece, len, err) < 0)
             return -1;
     }
     return 0;
 }
 
-static int copy_out(struct flow *f, struct blob_reader *reader, int *out, struct error *err)
+static int copy_out(struct flow *f, struct blob_reader *reader, int64_t until_us, int *out, struct error *err)
 {
     _cleanup_close_ int fd = -1;
-    if (video_file_new(&fd, err) < 0 || copy(f, reader, fd, err) < 0)
+    if (video_file_new(&fd, err) < 0 || copy(f, reader, until_us, fd, err) < 0)
         return -1;
     *out = take_fd(fd);
     return 0;
 }
 
-int video_file_open(struct flow *f, const char *key, int *out, struct error *err)
+int video_file_open(struct flow *f, const char *key, int64_t until_us, int *out, struct error *err)
 {
     struct blob_reader *reader;
     if (f->blob.ops->open_read(f->blob.state, key, &reader, err) < 0)
         return -1;
     int there = f->blob.ops->reader_fd(reader), rc = 0;
     if (there < 0) {
-        rc = copy_out(f, reader, out, err);
+        rc = copy_out(f, reader, until_us, out, err);
     } else {
         int fd = fcntl(there, F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)

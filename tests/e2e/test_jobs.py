@@ -18,7 +18,7 @@ class Jobs(Case):
         with self.server("--lag-interval", "100ms") as server:
             jobs = server.get("/api/v1/admin/jobs").json["jobs"]
             self.assertEqual([job["step"] for job in jobs],
-                             ["message", "prepare", "video", "thumbnail", "extract", "index", "status", "maintain"])
+                             ["message", "prepare", "derive", "video", "thumbnail", "extract", "index", "status", "maintain"])
             for job in jobs:
                 self.assertEqual((job["here"], job["paused"], job["failed"], job["concurrency"]), (True, False, 0, None), job)
 

@@ -24,6 +24,18 @@ def ffmpeg(*arguments) -> None:
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True, timeout=120)
 
 
+def workers_of(server) -> list:
+    """The processes that decode."""
+    found = []
+    for path in pathlib.Path("/proc").iterdir():
+        try:
+            if path.name.isdigit() and int((path / "stat").read_text().rsplit(")", 1)[1].split()[1]) == server.process.pid:
+                found += [int(path.name)] * (b"worker-video" in (path / "cmdline").read_bytes())
+        except OSError:  # it ended
+            pass
+    return found
+
+
 class Files:
     """Videos by name, in a folder of their own."""
 
@@ -331,6 +343,38 @@ class Derived(VideoCase):
         graph = ";".join(parts) + ";" + "".join(f"[c{i}]" for i in range(3)) + "concat=n=3:v=1[v]"
         return self.files.make(name, "-filter_complex", graph, "-map", "[v]", *H264, "-g", "50")
 
+    def test_nobody_waits_for_them(self):
+        with self.server("--workers-video", "1") as server:
+            job = "/api/v1/admin/jobs/derive"
+            pause = lambda on: server.request("PATCH", job, json.dumps({"paused": on}).encode())
+            self.assertEqual(pause(True).status, 200)
+            videos = [self.add(server, self.colours(f"{d}.mp4", d, 1, 1)) for d in (2, 3)]
+            image = server.upload(png(1, 800, 600)).json["imageId"]
+            for video in videos:
+                self.wait(server, video)
+            wait_until(lambda: server.get(f"/api/v1/images/{image}/thumbnail").status == 200, "the image has its thumbnail")
+            self.assertEqual({server.get(f"/api/v1/videos/{v}/{k}").status for v in videos for k in self.KINDS}, {409})
+            pause(False)
+            for video in videos:
+                self.assertEqual(set(self.derived(server, video)), set(self.KINDS))
+
+    def test_a_decoder_that_takes_too_long_costs_no_more_than_they(self):
+        with self.server("--video-time", "1s", "--retry-attempts", "1") as server:
+            pause = lambda on: server.request("PATCH", "/api/v1/admin/jobs/derive", json.dumps({"paused": on}).encode())
+            pause(True)
+            video = self.add(server, self.colours("slow.mp4", 2, 1, 1))
+            self.wait(server, video)
+            pause(False)
+
+            def stopped():
+                for worker in workers_of(server):
+                    os.kill(worker, signal.SIGSTOP)
+                return "derived" in server.get(f"/api/v1/videos/{video}").json["video"]
+            wait_until(stopped, "it is given up")
+            server.settle()
+            self.assertEqual(server.get("/api/v1/admin/deadletters").json["items"], [])
+            self.assertEqual(server.get(f"/api/v1/videos/{video}").json["status"], "completed")
+
     def test_poster_preview_and_sheet(self):
         with self.server() as server:
             video = self.add(server, self.colours("colours.mp4", 4, 4, 4))
@@ -501,23 +545,11 @@ class Promises(VideoCase):
         self.assertEqual(sorted(asked), sorted(frame["imageId"] for frame in self.frames(server, video)))
         self.assertEqual(len([f for f in files_below(self.scratch + "/killed") if "/frames/" in f]), len(wanted))
 
-    def worker_of(self, server) -> int:
-        def find():
-            for path in pathlib.Path("/proc").glob("[0-9]*"):
-                try:
-                    parent = re.search(r"PPid:\s+(\d+)", (path / "status").read_text())[1]
-                    if int(parent) == server.process.pid and b"worker-video" in (path / "cmdline").read_bytes():
-                        return int(path.name)
-                except OSError:
-                    pass
-            return None
-        return wait_until(find, "a decoder runs")
-
     def test_g5_a_decoder_that_dies_spends_an_attempt(self):
         long = self.files.drawn("long.mp4", *H264, seconds=30, size="960x540")
         with self.server("--retry-base", "50ms", "--tenants-auto-create") as server:
             video = self.add(server, long)
-            os.kill(self.worker_of(server), signal.SIGKILL)
+            os.kill(wait_until(lambda: next(iter(workers_of(server)), None), "a decoder is at work"), signal.SIGKILL)
             wait_until(lambda: any(step["attempt"] > 1 for step in self.status(server, video)["processingSteps"]), "a retry")
             failed = server.records("deeplens.processing.failed")[0]["value"]["data"]
             self.assertEqual((failed["error"]["code"], failed["final"]), ("DECODER_DIED", False))
@@ -531,7 +563,7 @@ class Promises(VideoCase):
         long = self.files.drawn("long.mp4", *H264, seconds=30, size="960x540")
         with self.server("--video-silence", "1s", "--video-time", "1s", "--video-threads", "1") as server:
             slow = self.add(server, long)
-            os.kill(self.worker_of(server), signal.SIGSTOP)
+            os.kill(wait_until(lambda: next(iter(workers_of(server)), None), "a decoder is at work"), signal.SIGSTOP)
             status = self.wait(server, slow)
             self.assertIn(status.get("error", {}).get("code"), (None, "DECODER_TIMEOUT"))
             self.assertTrue(server.settle()["closes"])
