@@ -14,11 +14,11 @@ enum { PAGE = 500 };
 struct list_options {
     const char *tenant, *status, *tag, *name, *from, *to;
     int64_t limit;
-    bool all;
-    bool json;
+    bool videos, all, json;
 };
 
 static const struct option_def options[] = {
+    FLAG_OPTION(struct list_options, videos, "videos", "Videos instead of images"),
     CHOICE_OPTION(struct list_options, status, "status", "uploaded|processing|completed|failed",
                   "Only with this status"),
     TEXT_OPTION(struct list_options, tag, "tag", "TAG", "Only with this tag"),
@@ -27,8 +27,8 @@ static const struct option_def options[] = {
     TEXT_OPTION(struct list_options, to, "to", "TIME", "Only uploaded before this time"),
     INT_OPTION(struct list_options, limit, "limit", "N", 1, 1000000, "At most so many (50)"),
     FLAG_OPTION(struct list_options, all, "all", "All of them"),
-    TEXT_OPTION(struct list_options, tenant, "tenant", "NAME", "Whose images"),
-    FLAG_OPTION(struct list_options, json, "json", "Print one JSON document an image, one a line"),
+    TEXT_OPTION(struct list_options, tenant, "tenant", "NAME", "Whose they are"),
+    FLAG_OPTION(struct list_options, json, "json", "Print one JSON document an item, one a line"),
     END_OPTION,
 };
 
@@ -36,7 +36,7 @@ static void make_path(const struct list_options *o, int64_t limit, const char *c
 {
     char number[24];
     snprintf(number, sizeof number, "%" PRId64, limit);
-    buf_puts(path, "/api/v1/images");
+    buf_puts(path, o->videos ? "/api/v1/videos" : "/api/v1/images");
     client_query(path, "status", o->status);
     client_query(path, "tag", o->tag);
     client_query(path, "fileName", o->name);
@@ -51,9 +51,9 @@ static void add_item(struct table *t, const json_t *item)
     char pixels[48], bytes[TEXT_SHORT];
     int64_t width = js_int(item, "width", 0);
     snprintf(pixels, sizeof pixels, "%" PRId64 "x%" PRId64, width, js_int(item, "height", 0));
-    table_add(t, js_str(item, "imageId", NULL), js_str(item, "status", NULL), js_str(item, "fileName", NULL),
-              width ? pixels : NULL, text_bytes((uint64_t)js_int(item, "sizeBytes", 0), bytes),
-              js_str(item, "uploadedAt", NULL));
+    table_add(t, js_str(item, "imageId", js_str(item, "videoId", NULL)), js_str(item, "status", NULL),
+              js_str(item, "fileName", NULL), width ? pixels : NULL,
+              text_bytes((uint64_t)js_int(item, "sizeBytes", 0), bytes), js_str(item, "uploadedAt", NULL));
 }
 
 // Gets one page; `*cursor` (malloc'ed) becomes the next page's, or NULL after the last one.
@@ -112,7 +112,7 @@ static int run(struct cli *cli, int argc, char **argv)
         t.headless = true;
     } while (cursor && seen < most);
     if (!seen && !o.json)
-        puts("There are no such images.");
+        printf("There are no such %s.\n", o.videos ? "videos" : "images");
     if (cursor && !o.json)
         fprintf(stderr, "There are more: --limit N or --all shows them.\n");
     return EXIT_DONE;
@@ -121,7 +121,7 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct command command_list = {
     .name = "list",
     .usage = "[OPTIONS]",
-    .summary = "List images, the newest first",
+    .summary = "List images, or videos, the newest first",
     .examples = "deeplens list --status failed\ndeeplens list --tag summer --from 2026-06-01 --all --json",
     .options = options,
     .run = run,

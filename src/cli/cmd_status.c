@@ -22,7 +22,7 @@ struct status_options {
 
 static const struct option_def options[] = {
     FLAG_OPTION(struct status_options, watch, "watch", "Go on until it is completed or failed, printing each change"),
-    TEXT_OPTION(struct status_options, tenant, "tenant", "NAME", "Whose images they are"),
+    TEXT_OPTION(struct status_options, tenant, "tenant", "NAME", "Whose they are"),
     FLAG_OPTION(struct status_options, json, "json",
                 "Print one JSON document an image, one a line (with --watch one a change)"),
     END_OPTION,
@@ -183,8 +183,8 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct command command_status = {
     .name = "status",
     .usage = "ID... [OPTIONS]",
-    .summary = "Say how far images have come",
-    .details = "Fails when an image has failed, or is not there.",
+    .summary = "Say how far images and videos have come",
+    .details = "Fails when one of them has failed, or is not there.",
     .examples =
         "deeplens status img_0190b2c4-7c1e-7a3b-9f00-5d2f8a61c0de\ndeeplens status --watch --json ID | jq .status",
     .options = options,

@@ -806,6 +806,19 @@ class Wire(Case):
         self.assert_problem(server.get("/api/v2/images"), 404, "NOT_FOUND")
         self.assert_problem(server.get("/api/v1/images/a/b/c"), 404, "NOT_FOUND")
 
+    def test_what_is_no_request(self):
+        """A bare status or the end, before anything of ours has seen it; the others are served on."""
+        server = self.server()
+        long = b"x" * 40000
+        for sent, statuses in ((b"nonsense\r\n\r\n", (0, 400)), (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n", (0, 400)),
+                               (b"GET /healthz HTTP/1.1\r\n\r\n", (400,)),
+                               (b"GET /healthz?a=" + long + b" HTTP/1.1\r\nHost: x\r\n\r\n", (414,)),
+                               (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + long + b"\r\n\r\n", (431,))):
+            with self.subTest(sent[:30]), server.raw(sent) as raw:
+                self.assertIn(raw.head()[0], statuses)
+        self.assertEqual(server.get("/healthz?a=" + "x" * 8000).status, 200)
+        self.assertEqual(server.request("GET", "/healthz", headers={"X-Long": "x" * 16000}).status, 200)
+
     def test_one_connection_for_many_requests(self):
         server = self.server()
         data = png(1)

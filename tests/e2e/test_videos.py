@@ -299,6 +299,8 @@ class Moments(VideoCase):
             self.assertEqual((report["uploaded"], report["searchable"]), (2, 2))
             video = next(item["videoId"] for item in report["images"] if item.get("videoId"))
             self.assertRegex(run("status", video), r"frames found")
+            self.assertRegex(run("list", "--videos"), video + r"  completed  film.mp4")
+            self.assertNotIn(video, run("list"))
             pathlib.Path(self.scratch, "q.png").write_bytes(png(SCENES[2], 640, 480))
             self.assertRegex(run("search", self.scratch + "/q.png"), video + r" +film.mp4 at [678]\.")
             self.assertIn("deleting", run("delete", "--yes", video))
