@@ -506,6 +506,24 @@ class Helping(Program):
         for word in ("NAME", "upload", "--http-listen"):
             self.assertIn(word, re.sub(".\b", "", shown.stdout))
 
+    def test_install(self):
+        """What `make install` runs: everything below DESTDIR and the prefix, and the program works from there."""
+        build = pathlib.Path(BINARY).resolve().parent
+        if not (build / "build.ninja").exists():
+            self.skipTest(f"{BINARY} does not stand in a build folder that could be installed")
+        there = pathlib.Path(self.scratch, "there")
+        done = subprocess.run(["meson", "install", "-C", str(build), "--no-rebuild"], capture_output=True, text=True,
+                              env={**os.environ, "DESTDIR": str(there)}, timeout=harness.PATIENCE, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        files = {str(path.relative_to(there)): path for path in there.rglob("*") if path.is_file()}
+        installed = [next((path for name, path in files.items() if name.endswith(end)), None)
+                     for end in ("bin/deeplens", "share/man/man1/deeplens.1", "share/bash-completion/completions/deeplens")]
+        self.assertNotIn(None, installed, sorted(files))
+        said = subprocess.run([installed[0], "--version"], capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
+        self.assertEqual((said.returncode, said.stdout), (0, self.said("--version")))
+        self.assertEqual(installed[1].read_text(encoding="utf-8"), self.said("help", "--man"))
+        self.assertEqual(installed[2].read_text(encoding="utf-8"), self.said("help", "--completion"))
+
     def test_completion(self):
         path = pathlib.Path(self.scratch, "completion")
         path.write_text(self.said("help", "--completion"), encoding="utf-8")
