@@ -71,13 +71,15 @@ class Features(Service):
 
     health = "/health"
 
-    def __init__(self, folder=None, token=None):
+    def __init__(self, folder=None, token=None, dies_on_black=False):
         super().__init__(folder)
         self.token = token
+        self.more_environment = {"DIES_ON_BLACK": "1"} if dies_on_black else {}
         self.environment = {"DEEPLENS_TEST_FEATURES": self.address}
 
     def start(self):
-        self.launch([fetch(), HERE / "models_server.py", str(self.port), *([self.token] if self.token else [])])
+        self.launch([fetch(), HERE / "models_server.py", str(self.port), *([self.token] if self.token else [])],
+                    env={**os.environ, **self.more_environment})
         self.wait_until(self.answers)
         return self
 

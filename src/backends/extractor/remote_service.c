@@ -31,6 +31,8 @@ struct service {
     int64_t timeout_ms;
     char health[600]; // path
 
+    pthread_rwlock_t at_work; // held for writing by a picture under suspicion, which is alone
+
     pthread_mutex_t lock;
     bool down, asking;   // [lock] fails at once; somebody asks whether it is well again
     int64_t open_us;     // [lock] how long it fails at once
@@ -59,6 +61,11 @@ int service_new(const struct remote_spec *spec, const struct service_config *con
         snprintf(s->health, sizeof s->health, "/v2/models/%s%s%s/ready", spec->name, *spec->version ? "/versions/" : "",
                  spec->version);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_rwlockattr_t fair; // what is under suspicion has its turn though others keep coming
+    pthread_rwlockattr_init(&fair);
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&s->at_work, &fair);
+    pthread_rwlockattr_destroy(&fair);
     if (caller_new(spec->url, config->token, config->ca_file, &s->caller, err) < 0) {
         service_free(s);
         return -1;
@@ -72,6 +79,7 @@ void service_free(struct service *s)
     if (!s)
         return;
     caller_free(s->caller);
+    pthread_rwlock_destroy(&s->at_work);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -210,7 +218,23 @@ static int *strikes_of(struct service *s, uint64_t picture, bool make)
     return &s->suspects[at].strikes;
 }
 
-// The service broke down over this. True when one of the pictures was there too often to be innocent.
+// How many pictures these are, and whether one of them was at work when the service broke down.
+static size_t look_at(struct service *s, const struct service_work *work, size_t count, bool *suspected)
+{
+    size_t pictures = 0;
+    *suspected = false;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < count; i++) {
+        pictures += work[i].count;
+        for (size_t p = 0; p < work[i].count; p++)
+            *suspected |= strikes_of(s, work[i].pictures[p], false) != NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return pictures;
+}
+
+// The service broke down over this. True when a picture was there too often to be innocent: all but the first time, it
+// was alone.
 static bool suspect(struct service *s, const struct service_work *work)
 {
     bool guilty = false;
@@ -259,7 +283,11 @@ static int judge(struct service *s, const struct call *call, const struct servic
     if (call->end == CALL_UNREACHED || refused_for_now(call) || (call->end == CALL_ANSWERED && is_setup(call)))
         return say(s, call, ERR_UNAVAILABLE, err);
     bool broken = ask(s, &down) < 0;
-    if (broken && !(call->end != CALL_ANSWERED && suspect(s, work)))
+    if (broken && call->end != CALL_ANSWERED && suspect(s, work))
+        return error_set(err, ERR_EXTRACTION_FAILED,
+                         "Model %s: the service at %.100s broke down %d times with it: %.200s", s->spec->model.name,
+                         s->spec->url, STRIKES, call->why);
+    if (broken)
         return say(s, call, ERR_UNAVAILABLE, err);
     return say(s, call, call->end == CALL_SILENT ? ERR_EXTRACTION_TIMEOUT : ERR_EXTRACTION_FAILED, err);
 }
@@ -304,12 +332,11 @@ static void send_all(struct service *s, struct call *calls, size_t count)
     }
 }
 
-int service_send(struct service *s, struct call *calls, const struct service_work *work, size_t count,
-                 struct error *err)
+// An outage stands above what else went wrong.
+static int send_and_judge(struct service *s, struct call *calls, const struct service_work *work, size_t count,
+                          struct error *err)
 {
     struct error first = {0};
-    if (admit(s, err) < 0)
-        return -1;
     send_all(s, calls, count);
     for (size_t i = 0; i < count; i++) {
         struct error why = {0};
@@ -319,6 +346,26 @@ int service_send(struct service *s, struct call *calls, const struct service_wor
     if (first.outage)
         note_down(s, &first);
     return first.code ? error_copy(err, &first) : 0;
+}
+
+int service_send(struct service *s, struct call *calls, const struct service_work *work, size_t count,
+                 struct error *err)
+{
+    bool suspected;
+    if (admit(s, err) < 0)
+        return -1;
+    if (look_at(s, work, count, &suspected) > 1 && suspected)
+        return error_set(
+            err, ERR_EXTRACTION_FAILED,
+            "Model %s: its service broke down with one of these pictures, which are to be tried one by one",
+            s->spec->model.name);
+    if (suspected)
+        pthread_rwlock_wrlock(&s->at_work);
+    else
+        pthread_rwlock_rdlock(&s->at_work);
+    int rc = send_and_judge(s, calls, work, count, err);
+    pthread_rwlock_unlock(&s->at_work);
+    return rc;
 }
 
 int service_unlike(struct service *s, const char *what, const char *there, const char *here, struct error *err)

@@ -3,8 +3,9 @@
 //
 // The service is down (an outage: work waits, and spends no attempt) when it cannot be reached, says that it is
 // overloaded, wants another key or knows no such model; and when it fails, tears or is silent and then does not say
-// that it is well. When it says so, the picture is at fault. A picture that was at work three times when the service
-// broke down is taken for the cause of it, and fails, so that it does not hold up all others for good.
+// that it is well. When it says so, the picture is at fault. Pictures that were at work when the service broke down are
+// under suspicion: each is sent with no other at work until its vector is there. The one with which the service breaks
+// down twice more is the cause of it, and fails, so that it does not hold up all others for good.
 //
 // Extracting changes nothing there, so that a request may be made again. It is, up to three times, where the service
 // has not begun with it: it could not be reached, or refused it for now.
@@ -36,7 +37,8 @@ struct service_work {
 
 // Makes up to REMOTE_BATCH_MAX requests at once; work[i] goes with calls[i]. 0 when all were answered with 200: the
 // answers are the caller's to free, also on failure. ERR_EXTRACTION_FAILED, ERR_EXTRACTION_TIMEOUT, ERR_UNAVAILABLE:
-// the error names the model, and is an outage if any of them met one.
+// the error names the model, and is an outage if any of them met one. Several pictures of which one is under suspicion
+// fail, too: whoever asked tries each by itself then.
 int service_send(struct service *s, struct call *calls, const struct service_work *work, size_t count,
                  struct error *err);
 
