@@ -5,11 +5,13 @@
 //
 //   quality BUILD [--short] [--model NAME] [--precision P] [--against P] [--items N] [--queries N]
 //           [--closer N] [--half held-out|tuning|all] [--seed S] [--scores] [FOLDER…]
+//   quality BUILD --labelled DIR [--model NAME] [--precision P]
 //
 // Models are those of the usual folder (`make models`); builtin unless said. With --against, instead: how many of the
 // ten nearest items are the same under both precisions. With --scores, instead, what a score from which pictures count
 // as near-duplicates would join: shares of the copies of whole photos with their originals, and of different pictures
-// with each other. (Tiles of sky look alike, and rightly.)
+// with each other. (Tiles of sky look alike, and rightly.) With --labelled, instead, look-alikes: DIR holds a folder
+// for each class, and right is what is of one class (labelled.h).
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,6 +28,7 @@
 #include "corpus.h"
 #include "edits.h"
 #include "flow/closer.h"
+#include "labelled.h"
 
 enum { MAX_THREADS = 64 };
 
@@ -33,7 +36,7 @@ struct options {
     size_t items, queries;
     size_t closer; // so many of the nearest are looked at closer
     bool scores;
-    const char *half, *model, *precision, *against;
+    const char *half, *model, *precision, *against, *labelled;
     uint64_t seed;
     char **folders;
     size_t folder_count;
@@ -70,7 +73,8 @@ static int usage(void)
 {
     fprintf(stderr, "usage: quality BUILD [--short] [--model NAME] [--precision auto|f32|bf16|int8] [--against "
                     "f32|bf16|int8] [--items N] [--queries N] [--closer N] "
-                    "[--half held-out|tuning|all] [--seed S] [--scores] [FOLDER...]\n");
+                    "[--half held-out|tuning|all] [--seed S] [--scores] [FOLDER...]\n"
+                    "       quality BUILD --labelled DIR [--model NAME] [--precision P]\n");
     return 2;
 }
 
@@ -104,6 +108,8 @@ static int options_parse(struct options *o, int argc, char **argv)
             o->precision = value;
         else if (strcmp(argv[i], "--against") == 0)
             o->against = value;
+        else if (strcmp(argv[i], "--labelled") == 0)
+            o->labelled = value;
         else if (strcmp(argv[i], "--seed") == 0)
             o->seed = strtoull(value, NULL, 10);
         else
@@ -583,6 +589,12 @@ int main(int argc, char **argv)
     }
     vips_concurrency_set(1);
     vips_cache_set_max(0);
+    if (b.options.labelled) {
+        int rc = labelled(&b.extractor, b.model, b.options.labelled);
+        close_model(&b);
+        vips_shutdown();
+        return rc < 0;
+    }
     if (corpus_load(&b.corpus, b.options.folders, b.options.folder_count, b.options.items)) {
         fprintf(stderr, "quality: no photos there; Debian has some in mate-backgrounds, gnome-backgrounds, "
                         "ukui-wallpapers and plasma-workspace-wallpapers\n");
