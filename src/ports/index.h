@@ -82,6 +82,11 @@ struct index_ops {
 
     int (*flush)(void *state, const char *collection, struct error *err); // NULL: all collections
 
+    // Gives back what removed and replaced vectors still take; in *freed how many bytes, or would (`dry_run`), were.
+    // What does so by itself has nothing to do. A missing collection neither. Writers of the collection may wait
+    // meanwhile.
+    int (*tidy)(void *state, const char *collection, bool dry_run, uint64_t *freed, struct error *err);
+
     // 0, or why vectors cannot be written and searched at the moment. Asks whom it depends on, once a second at most.
     int (*health)(void *state, struct error *err);
 };

@@ -530,6 +530,11 @@ struct meta_ops {
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 
+    // Housekeeping, a piece at a time, so that others wait for moments only. `*piece` is 0 for the first one and moves
+    // on; below 0 behind the last. In *freed the bytes that this one gave back, or (`dry_run`: which is one piece) all
+    // would.
+    int (*tidy)(void *state, bool dry_run, int64_t *piece, uint64_t *freed, struct error *err);
+
     // Small values by name (installation id, …). get: ERR_NOT_FOUND.
     int (*setting_get)(struct meta_tx *tx, struct arena *arena, const char *name, const char **value,
                        struct error *err);

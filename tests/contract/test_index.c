@@ -413,6 +413,40 @@ static void test_missing_collection(void **state)
     flush(f, NULL);
 }
 
+static uint64_t tidy(struct fixture *f, const char *collection, bool dry_run)
+{
+    uint64_t freed = 12345;
+    struct error err = {0};
+    if (f->ops->tidy(f->index, collection, dry_run, &freed, &err) < 0)
+        fail_msg("tidy: %s", err.message);
+    return freed;
+}
+
+static void test_tidying_changes_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    const float v[4] = {1}, w[4] = {0, 1};
+    assert_int_equal(tidy(f, RED, false), 0); // there is none
+    ensure(f, RED, 4);
+    for (int i = 0; i < 20; i++) {
+        put(f, RED, "x", v, NULL);
+        put(f, RED, "gone", v, NULL);
+    }
+    put(f, RED, "x", w, NULL);
+    assert_int_equal(drop_ids(f, RED, (const char *[]){"gone"}, 1), 1);
+    uint64_t would = tidy(f, RED, true), did = tidy(f, RED, false);
+    assert_true(!would == !did);
+    assert_int_equal(tidy(f, RED, false), 0);
+    for (int pass = 0; pass < 2; pass++) {
+        assert_int_equal(count_of(f, RED), 1);
+        struct answer a = nearest(f, RED, w, 3);
+        assert_int_equal(a.count, 1);
+        assert_true(a.hits[0].score > 0.99);
+        arena_free(&a.arena);
+        reopen(f);
+    }
+}
+
 // ---- Writing ----
 
 static void expect_refused(struct fixture *f, const struct index_point *points, size_t count, enum error_code code)
@@ -1464,6 +1498,7 @@ int main(void)
         CASE(test_list),
         CASE(test_drop),
         CASE(test_missing_collection),
+        CASE(test_tidying_changes_no_answer),
         CASE(test_invalid_vectors),
         CASE(test_invalid_ids),
         CASE(test_invalid_queries),

@@ -1777,6 +1777,28 @@ static void runs_are_listed_the_latest_first_and_go(void **state)
     assert_string_equal(c.runs[1].id, "run_4");
 }
 
+// ---- Housekeeping
+
+static void tidying_comes_to_its_end_and_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int64_t piece = 0;
+    uint64_t freed = 0;
+    struct error err = {0};
+    put_setting(f, "kept", "value");
+    for (int dry = 1; dry >= 0; dry--) {
+        piece = 0;
+        for (int turns = 0; piece >= 0; turns++) {
+            assert_true(turns < 1000);
+            if (f->meta.ops->tidy(f->meta.state, dry, &piece, &freed, &err) < 0)
+                fail_msg("tidy: %s", err.message);
+        }
+    }
+    struct call c = {.f = f, .id = "kept"};
+    assert_reads(&c, setting_get);
+    assert_string_equal(c.value, "value");
+}
+
 // ---- Webhooks
 
 static void webhooks_are_kept(void **state)
@@ -2569,6 +2591,7 @@ static int run(void)
         T(workflows_are_kept_by_their_tenant),
         T(a_run_is_open_until_it_ends),
         T(runs_are_listed_the_latest_first_and_go),
+        T(tidying_comes_to_its_end_and_changes_nothing),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

@@ -402,6 +402,24 @@ int collection_flush(struct collection *c, struct error *err)
     return result;
 }
 
+// ---- Tidy ----
+
+int collection_tidy(struct collection *c, bool dry_run, uint64_t *freed, struct error *err)
+{
+    int result = 0;
+    pthread_mutex_lock(&c->sync);
+    pthread_mutex_lock(&c->write);
+    uint64_t before = c->file.length, waste = garbage(c);
+    bool due = !c->dropped && waste > before / TIDY_PART;
+    if (due && !dry_run)
+        result = rewrite(c, err);
+    if (result == 0)
+        *freed = !due ? 0 : dry_run ? waste : before - c->file.length;
+    pthread_mutex_unlock(&c->write);
+    pthread_mutex_unlock(&c->sync);
+    return result;
+}
+
 // ---- Get ----
 
 static const float *view_vector(const struct view *view, uint32_t row)

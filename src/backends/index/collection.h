@@ -50,6 +50,9 @@ int collection_drop(struct collection *c, struct error *err);
 int collection_upsert(struct collection *c, const struct index_point *points, size_t count, struct error *err);
 int collection_remove(struct collection *c, const char *const *ids, size_t count, size_t *removed, struct error *err);
 int collection_flush(struct collection *c, struct error *err);
+// Rewrites the file when more than a TIDY_PART of it is garbage, durably.
+enum { TIDY_PART = 10 };
+int collection_tidy(struct collection *c, bool dry_run, uint64_t *freed, struct error *err);
 
 int collection_search(struct collection *c, const struct index_query *query, struct arena *arena,
                       struct index_hit **hits, size_t *count, struct error *err);

@@ -349,6 +349,15 @@ static int flat_flush(void *state, const char *collection, struct error *err)
     return c ? collection_flush(c, err) : 0;
 }
 
+static int flat_tidy(void *state, const char *collection, bool dry_run, uint64_t *freed, struct error *err)
+{
+    _cleanup_collection_ struct collection *c = find(state, collection);
+    if (c)
+        return collection_tidy(c, dry_run, freed, err);
+    *freed = 0;
+    return 0;
+}
+
 static int flat_health(void *state, struct error *err)
 {
     return 0; // all of it is in memory; a disk that fails fails the writes
@@ -368,5 +377,6 @@ const struct index_ops index_flat = {
     .count = flat_count,
     .list_ids = flat_list_ids,
     .flush = flat_flush,
+    .tidy = flat_tidy,
     .health = flat_health,
 };

@@ -55,6 +55,13 @@ static int qdrant_flush(void *state, const char *collection, struct error *err)
     return 0;
 }
 
+// Its optimisers do that by themselves.
+static int qdrant_tidy(void *state, const char *collection, bool dry_run, uint64_t *freed, struct error *err)
+{
+    *freed = 0;
+    return 0;
+}
+
 const struct index_ops index_qdrant = {
     .name = "qdrant",
     .open = qdrant_open,
@@ -69,5 +76,6 @@ const struct index_ops index_qdrant = {
     .count = qdrant_count,
     .list_ids = qdrant_list_ids,
     .flush = qdrant_flush,
+    .tidy = qdrant_tidy,
     .health = qdrant_health,
 };

@@ -330,6 +330,7 @@ const struct meta_ops meta_postgres = {
     .run_open = pg_run_open,
     .run_list = pg_run_list,
     .run_prune = pg_run_prune,
+    .tidy = pg_tidy,
     .message_put = pg_message_put,
     .message_get = pg_message_get,
     .message_list = pg_message_list,

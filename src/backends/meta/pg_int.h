@@ -366,6 +366,7 @@ int pg_run_open(struct meta_tx *tx, struct arena *arena, const char *task, struc
 int pg_run_list(struct meta_tx *tx, struct arena *arena, const struct run_query *query, struct meta_run **out,
                 size_t *count, struct error *err);
 int pg_run_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
+int pg_tidy(void *state, bool dry_run, int64_t *piece, uint64_t *freed, struct error *err);
 int pg_message_put(struct meta_tx *tx, const struct meta_message *row, struct error *err);
 int pg_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
                    struct meta_message *out, struct error *err);

@@ -209,6 +209,7 @@ const struct meta_ops meta_sqlite = {
     .run_open = sq_run_open,
     .run_list = sq_run_list,
     .run_prune = sq_run_prune,
+    .tidy = sq_tidy,
     .message_put = sq_message_put,
     .message_get = sq_message_get,
     .message_list = sq_message_list,

@@ -71,10 +71,11 @@ static int setup(struct sq_conn *conn, bool writable, struct error *err)
     sqlite3_busy_timeout(conn->sql, SQ_BUSY_MS); // only a foreign process (a shell) makes anybody wait
     if (!writable)
         return sq_conn_script(conn, "PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;", err);
-    return sq_conn_script(conn,
-                          "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
-                          "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;",
-                          err);
+    return sq_conn_script(
+        conn,
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+        "PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;",
+        err);
 }
 
 int sq_conn_open(struct sq_conn *conn, const char *path, bool writable, struct error *err)

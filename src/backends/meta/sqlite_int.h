@@ -305,6 +305,7 @@ int sq_run_open(struct meta_tx *tx, struct arena *arena, const char *task, struc
 int sq_run_list(struct meta_tx *tx, struct arena *arena, const struct run_query *query, struct meta_run **out,
                 size_t *count, struct error *err);
 int sq_run_prune(struct meta_tx *tx, int64_t before_ms, size_t limit, struct error *err);
+int sq_tidy(void *state, bool dry_run, int64_t *piece, uint64_t *freed, struct error *err);
 int sq_message_put(struct meta_tx *tx, const struct meta_message *row, struct error *err);
 int sq_message_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
                    struct meta_message *out, struct error *err);

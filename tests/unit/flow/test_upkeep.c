@@ -419,6 +419,46 @@ static void test_schedules_are_set(void **state)
     rig_free(rig);
 }
 
+// --- Optimise
+
+static void upsert_ten(struct rig *rig, const char *collection)
+{
+    const struct index *index = &rig->flow.index;
+    float vector[FAKE_DIMENSION] = {1};
+    char id[ID_MAX];
+    for (int i = 0; i < 10; i++) {
+        snprintf(id, sizeof id, "img_%d", i);
+        must(index->ops->upsert(index->state, collection, &(struct index_point){id, vector, NULL}, 1, err));
+    }
+}
+
+static void test_optimise_gives_back_what_garbage_takes(void **state)
+{
+    struct rig *rig = rig_new(NULL);
+    const struct index *index = &rig->flow.index;
+    const bool dry = true, wet = false;
+    char id[ID_MAX];
+    must(index->ops->ensure(index->state, "tenant_default_fake_vectors", FAKE_DIMENSION, err));
+    for (int i = 0; i < 5; i++)
+        upsert_ten(rig, "tenant_default_fake_vectors");
+    start(rig);
+    for (int i = 0; i < 2; i++) {
+        run_whole(rig, "optimise", &(struct upkeep_wish){.dry_run = &dry}, id);
+        assert_int_equal(count_of(rig, id, "collectionsCompacted"), 1); // it would, each time
+        assert_int_equal(count_of(rig, id, "recordPieces"), 1);
+    }
+    run_whole(rig, "optimise", &(struct upkeep_wish){.dry_run = &wet}, id);
+    assert_true(count_of(rig, id, "indexBytesFreed") > 0);
+    assert_true(count_of(rig, id, "recordPieces") > 1);
+    run_whole(rig, "optimise", &(struct upkeep_wish){.dry_run = &wet}, id);
+    assert_int_equal(count_of(rig, id, "collectionsCompacted"), 0);
+    assert_int_equal(rig_vectors(rig, "tenant_default_fake_vectors"), 10);
+    stop(rig);
+    rig_reopen(rig, NULL);
+    assert_int_equal(rig_vectors(rig, "tenant_default_fake_vectors"), 10);
+    rig_free(rig);
+}
+
 static void test_findings_have_a_limit(void **state)
 {
     _cleanup_arena_ struct arena arena = {0};
@@ -446,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_what_was_missed_is_made_up_for_once),
         cmocka_unit_test(test_what_is_due_meanwhile_is_passed_over),
         cmocka_unit_test(test_schedules_are_set),
+        cmocka_unit_test(test_optimise_gives_back_what_garbage_takes),
         cmocka_unit_test(test_findings_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
