@@ -230,7 +230,8 @@ static int settle_upkeep(struct app *app, struct error *err)
     *s = (struct upkeep_settings){
         .task = {[UPKEEP_SWEEP] = {c->sweep_schedule, c->sweep_dry_run},
                  [UPKEEP_OPTIMISE] = {c->optimise_schedule, false},
-                 [UPKEEP_SCRUB] = {c->scrub_schedule, true}},
+                 [UPKEEP_SCRUB] = {c->scrub_schedule, true},
+                 [UPKEEP_THUMBNAILS] = {c->thumbnails_schedule, false}},
         .rate = c->maintenance_rate,
         .keep_ms = c->maintenance_keep,
         .lease_ms = strcmp(c->meta_backend, "sqlite") == 0 ? 0 : LEASE_MS, // those records are this process' alone

@@ -158,6 +158,8 @@ const char *flow_path_key(const struct flow *f, struct arena *arena, const char 
 
 // Where an item's thumbnail is kept.
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
+// Makes it and puts it there, in the place of one before (thumbnail.c).
+int thumbnail_make(struct flow *f, const struct media *media, const char *key, struct error *err);
 bool media_wants_thumbnail(const struct media *media);
 
 // Remembers that an item was deleted, longer than any topic keeps its events, so that none of them makes it anew.

@@ -34,7 +34,7 @@ static int put(struct flow *f, const struct buf *webp, const char *key, struct e
     return f->blob.ops->put_commit(put, key, err);
 }
 
-static int make(struct flow *f, const struct media *media, const char *key, struct error *err)
+int thumbnail_make(struct flow *f, const struct media *media, const char *key, struct error *err)
 {
     struct pixels pixels;
     if (flow_pixels(f, media, &pixels, err) < 0)
@@ -57,7 +57,7 @@ static int thumbnail(struct flow *f, struct job *job, struct error *err)
         return f->blob.ops->remove(f->blob.state, x->key, err);
     if (strcmp(media.kind, "image") != 0 || !media_wants_thumbnail(&media))
         x->key = NULL;
-    return x->key ? make(f, &media, x->key, err) : 0;
+    return x->key ? thumbnail_make(f, &media, x->key, err) : 0;
 }
 
 void step_thumbnail_work(struct flow *f, struct job *const *jobs, size_t count)

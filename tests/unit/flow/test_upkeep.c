@@ -459,6 +459,63 @@ static void test_optimise_gives_back_what_garbage_takes(void **state)
     rig_free(rig);
 }
 
+// --- Thumbnails
+
+static uint64_t thumbnail_size(struct rig *rig, const char *id)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct blob_info info = {0};
+    must(rig->flow.blob.ops->head(rig->flow.blob.state, rig_media(rig, &arena, id).thumb_key, &info, err));
+    return info.size;
+}
+
+static void test_thumbnails_follow_their_recipe(void **state)
+{
+    char ids[ITEMS][ID_MAX], id[ID_MAX];
+    struct rig *rig = rig_with(ITEMS, ids, NULL);
+    const bool dry = true;
+    const struct upkeep_wish real = {.dry_run = &(bool){false}, .rate = FAST}, tried = {.dry_run = &dry, .rate = FAST};
+    rig_start(rig);
+    rig_wait_idle(rig);
+    rig_stop(rig);
+    uint64_t before = thumbnail_size(rig, ids[0]);
+    start(rig);
+    run_whole(rig, "thumbnails", &real, id); // the first one takes them to be right
+    assert_int_equal(count_of(rig, id, "made"), 0);
+    stop(rig);
+    rig->flow.settings.thumbnail_edge = 16;
+    start(rig);
+    run_whole(rig, "thumbnails", &tried, id);
+    assert_int_equal(count_of(rig, id, "made"), ITEMS);
+    assert_int_equal(thumbnail_size(rig, ids[0]), before);
+    run_whole(rig, "thumbnails", &real, id);
+    assert_int_equal(count_of(rig, id, "made"), ITEMS);
+    assert_true(thumbnail_size(rig, ids[0]) < before);
+    run_whole(rig, "thumbnails", &real, id); // and that is it
+    assert_int_equal(count_of(rig, id, "made"), 0);
+    assert_int_equal(count_of(rig, id, "items"), 0);
+    stop(rig);
+    rig_free(rig);
+}
+
+static void test_thumbnails_that_cannot_be_made_are_told(void **state)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    char ids[ITEMS][ID_MAX], id[ID_MAX];
+    struct rig *rig = rig_with(ITEMS, ids, NULL);
+    rig_start(rig);
+    rig_wait_idle(rig);
+    rig_stop(rig);
+    must(rig->flow.blob.ops->remove(rig->flow.blob.state, rig_media(rig, &arena, ids[1]).blob_key, err));
+    rig_reopen(rig, NULL); // nothing is decoded in memory any more
+    start(rig);
+    run_whole(rig, "thumbnails", &(struct upkeep_wish){.dry_run = &(bool){false}, .whole = true}, id);
+    assert_int_equal(count_of(rig, id, "made"), ITEMS - 1);
+    assert_int_equal(count_of(rig, id, "failed"), 1);
+    stop(rig);
+    rig_free(rig);
+}
+
 static void test_findings_have_a_limit(void **state)
 {
     _cleanup_arena_ struct arena arena = {0};
@@ -487,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_what_is_due_meanwhile_is_passed_over),
         cmocka_unit_test(test_schedules_are_set),
         cmocka_unit_test(test_optimise_gives_back_what_garbage_takes),
+        cmocka_unit_test(test_thumbnails_follow_their_recipe),
+        cmocka_unit_test(test_thumbnails_that_cannot_be_made_are_told),
         cmocka_unit_test(test_findings_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
