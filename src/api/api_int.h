@@ -94,6 +94,7 @@ API_HANDLER(api_workflow_remove);
 API_HANDLER(api_workflow_test);
 API_HANDLER(api_search);
 API_HANDLER(api_search_get);
+API_HANDLER(api_search_video);
 API_HANDLER(api_events);
 API_HANDLER(api_hub);
 API_HANDLER(api_hub_negotiate);
@@ -164,6 +165,6 @@ API_HANDLER(api_openapi);
 API_HANDLER(api_version);
 
 extern const struct http_sink_ops api_upload_sink, api_video_sink;
-extern const struct http_sink_ops api_search_sink;
+extern const struct http_sink_ops api_search_sink, api_search_video_sink;
 
 #endif

@@ -12,6 +12,7 @@
 #include "cli/search_page.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "media/video/kind.h"
 
 enum { VECTOR_FILE_MAX = 16 << 20, FILTER_MAX_BYTES = 1 << 20 };
 
@@ -116,13 +117,26 @@ static int make_request(const struct search_options *o, bool form, json_t **out,
     return 0;
 }
 
+// Whether the file is a video, by its first bytes.
+static bool is_video(const char *path)
+{
+    uint8_t head[VIDEO_KIND_BYTES];
+    const struct video_kind *kind;
+    FILE *file = fopen(path, "rbe");
+    size_t len = file ? fread(head, 1, sizeof head, file) : 0;
+    if (file)
+        fclose(file);
+    return len && video_kind_find(head, len, &kind, NULL) == 0;
+}
+
 static int ask(struct client *client, const struct search_options *o, const char *file, json_t **out, struct error *err)
 {
     _cleanup_json_ json_t *request = NULL;
     if (make_request(o, file != NULL, &request, err) < 0)
         return -1;
     if (file)
-        return client_post_form(client, "/api/v1/search", request, file, out, err);
+        return client_post_form(client, is_video(file) ? "/api/v1/search/video" : "/api/v1/search", request, file, out,
+                                err);
     json_t *vector = NULL;
     if (o->vector && read_vector(o->vector, &vector, err) < 0)
         return -1;
@@ -163,6 +177,46 @@ static void print(const json_t *answer)
             js_num(answer, "tookMs", 0));
 }
 
+// Of a search with a video: which stretch of the one is which of the other.
+static void print_stretches(const json_t *answer)
+{
+    static const struct table_column columns[] = {{"RANK", .right = true},
+                                                  {"SCORE", .right = true},
+                                                  {"ID"},
+                                                  {"FILE", .shrink = true},
+                                                  {"SECONDS", .right = true},
+                                                  {"OF THE QUERY", .right = true},
+                                                  {"SPEED", .right = true},
+                                                  {NULL}};
+    _cleanup_table_ struct table t = {0};
+    size_t i;
+    json_t *hit;
+    table_init(&t, columns);
+    json_array_foreach(js_arr(answer, "results"), i, hit)
+    {
+        char rank[24], score[24], there[64], here[64], speed[24];
+        snprintf(rank, sizeof rank, "%zu", i + 1);
+        snprintf(score, sizeof score, "%.4f", js_num(hit, "score", 0));
+        snprintf(there, sizeof there, "%.1f-%.1f", js_num(hit, "from", 0), js_num(hit, "to", 0));
+        snprintf(here, sizeof here, "%.1f-%.1f", js_num(hit, "queryFrom", 0), js_num(hit, "queryTo", 0));
+        snprintf(speed, sizeof speed, "%.2f", js_num(hit, "speed", 1));
+        table_add(&t, rank, score, js_str(hit, "videoId", NULL), js_str(hit, "fileName", NULL), there, here, speed);
+    }
+    if (t.rows)
+        table_print(&t);
+    fprintf(stderr, "%zu video%s by %s, in %.1f ms\n", t.rows, t.rows == 1 ? "" : "s", js_str(answer, "model", "?"),
+            js_num(answer, "tookMs", 0));
+}
+
+// A video is compared with videos, frame by frame: nothing else can be in such a search, nor does it have a page.
+static int check_video(const struct search_options *o, const char *file, struct error *err)
+{
+    if (is_video(file) && (o->id || o->text || o->without || o->html))
+        return error_set(err, ERR_USAGE,
+                         "A video is searched with by itself: not with --id, --text, --without or --html");
+    return 0;
+}
+
 static int check(const struct search_options *o, int argc, char **argv, struct error *err)
 {
     if (argc < 2 && !o->id && !o->vector && !o->text)
@@ -178,7 +232,7 @@ static int check(const struct search_options *o, int argc, char **argv, struct e
         return error_errno(err, ERR_IO, errno, "%.200s cannot be read", argv[1]);
     if (argc > 1 && !S_ISREG(st.st_mode))
         return error_set(err, ERR_IO, "%.200s is no file", argv[1]);
-    return 0;
+    return argc > 1 ? check_video(o, argv[1], err) : 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -201,7 +255,10 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_fail(cli, &err);
     if (o.json)
         return cli_print_json(answer);
-    print(answer);
+    if (file && is_video(file))
+        print_stretches(answer);
+    else
+        print(answer);
     if (o.html)
         fprintf(stderr, "The page is %s\n", o.html);
     return EXIT_DONE;
@@ -212,8 +269,10 @@ const struct command command_search = {
     .usage = "FILE | --text WORDS | --id ID | --vector FILE [OPTIONS]",
     .summary = "Find images that look alike, or show what words say",
     .details = "A score is a cosine similarity: 1 is the same, 0 has nothing in common. Words and pictures may be in "
-               "one search.",
+               "one search. With a video as FILE, videos are found that it is a copy of, or of a part of, and which "
+               "seconds of the one are which of the other.",
     .examples = "deeplens search photo.jpg --top 20 --html found.html\n"
+                "deeplens search clip.mp4\n"
                 "deeplens search --text 'a dog on a beach' --without snow\n"
                 "deeplens search --id img_0190b2c4-7c1e-7a3b-9f00-5d2f8a61c0de --min-score 0.9\n"
                 "deeplens search photo.jpg --filter '{\"tags\": \"summer\", \"width\": {\"gte\": 1024}}' --json",

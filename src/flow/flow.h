@@ -18,6 +18,7 @@
 //   receipt.h   what was deleted, signed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   closer.h    the nearest looked at closer, for altered copies
+//   search_video.h   a video as the query: which it is a copy of, and what of what; align.h
 //   models.c    which model is taken when none is named
 //   words.c     what lets pictures be found by text
 //   near.h      near-duplicates: how they are found, and what becomes of them
@@ -153,6 +154,7 @@ struct flow {
     _Atomic int64_t backlog;
     int cpu_workers;              // that share the backlog; set by the runner
     _Atomic uint64_t glimpses[2]; // of videos, being decoded: for which tenants (derived.h); 0: free
+    _Atomic int film_searches;    // with videos, at work (search_video.h)
 };
 
 // Makes the topics of the catalogue that are missing (a log elsewhere may be away: then the relay does it later), and

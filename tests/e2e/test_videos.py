@@ -502,6 +502,117 @@ class Derived(VideoCase):
             self.assertEqual(one["receipt"]["removed"]["derived"], 3)
 
 
+class Copies(VideoCase):
+    """A video as the query."""
+
+    def long(self, name="long.mp4", seeds=range(101, 109)) -> bytes:
+        """Eight scenes of two and a half seconds, all of them moving."""
+        inputs, chains = [], []
+        for i, seed in enumerate(seeds):
+            picture = self.files.path(f"scene{seed}.png")
+            picture.write_bytes(png(seed, 640, 480, 9))
+            inputs += ["-loop", "1", "-t", 2.5, "-r", 25, "-i", picture]
+            chains.append(f"[{i}:v]zoompan=z='1.05+0.002*on':x='on':y='on/2':d=1:s=320x240:fps=25,trim=duration=2.5[s{i}]")
+        graph = ";".join(chains) + ";" + "".join(f"[s{i}]" for i in range(len(chains))) + f"concat=n={len(chains)}:v=1[v]"
+        return self.files.make(name, *inputs, "-filter_complex", graph, "-map", "[v]", *H264)
+
+    def edit(self, name, *arguments) -> bytes:
+        self.long()
+        return self.files.make(name, *arguments, *H264)
+
+    def search(self, server, data, tenant=None, **fields):
+        body, kind = multipart(fields.items(), ("clip.mp4", data))
+        headers = {"Content-Type": kind, **({"X-Tenant-Id": tenant} if tenant else {})}
+        return server.request("POST", "/api/v1/search/video", body, headers)
+
+    def test_copies_are_found_with_their_times(self):
+        path = self.files.path("long.mp4")
+        cases = {  # name → (the edit, where its beginning and its end are, its speed)
+            "re-encoded": (self.edit("again.webm.mkv", "-i", path, "-vf", "scale=160:-2", "-crf", 34), 0, 20, 1),
+            "cropped": (self.edit("cropped.mp4", "-i", path, "-vf", "crop=iw*0.8:ih*0.8"), 0, 20, 1),
+            "excerpt": (self.edit("excerpt.mp4", "-ss", 6, "-t", 9, "-i", path), 6, 15, 1),
+            "overlay": (self.edit("overlay.mp4", "-i", path, "-vf", "drawbox=x=0:y=200:w=320:h=40:color=black:t=fill"), 0, 20, 1),
+            "faster": (self.edit("faster.mp4", "-i", path, "-vf", "setpts=PTS/1.2"), 0, 20, 1.2),
+        }
+        other = self.long("other.mp4", range(201, 209))
+        with self.server() as server:
+            video = self.add(server, self.long(), name="long.mp4")
+            stranger = self.add(server, self.long("stranger.mp4", range(301, 309)))
+            server.settle()
+            for name, (data, start, end, speed) in cases.items():
+                with self.subTest(name):
+                    answer = self.search(server, data)
+                    self.assertEqual(answer.status, 200, answer.body)
+                    hits = answer.json["results"]
+                    self.assertEqual([hit["videoId"] for hit in hits], [video], hits)
+                    (hit,) = hits
+                    self.assertAlmostEqual(hit["from"], start, delta=1.5)
+                    self.assertAlmostEqual(hit["to"], end, delta=1.5)
+                    self.assertEqual(hit["queryFrom"], 0)
+                    self.assertAlmostEqual(hit["queryTo"], answer.json["query"]["duration"], delta=0.01)
+                    self.assertAlmostEqual(hit["speed"], speed, delta=0.1)
+                    self.assertGreater(hit["score"], 0.8)
+                    self.assertEqual(hit["url"], f"/api/v1/videos/{video}/original#t={hit['from']:.3f},{hit['to']:.3f}")
+            self.assertEqual(self.search(server, other).json["results"], [])
+            # A part of the query is a part of a video.
+            mixed = self.edit("mixed.mp4", "-i", self.files.path("other.mp4"), "-ss", 5, "-t", 10, "-i", path,
+                              "-filter_complex", "[0:v]trim=duration=6[a];[a][1:v]concat=n=2:v=1[v]", "-map", "[v]")
+            (hit,) = self.search(server, mixed).json["results"]
+            self.assertEqual(hit["videoId"], video)
+            for name, wanted in (("queryFrom", 6), ("queryTo", 16), ("from", 5), ("to", 15), ("coverage", 10 / 16)):
+                self.assertAlmostEqual(hit[name], wanted, delta=1.5, msg=hit)
+            # By what is stored; itself is no answer.
+            again = self.add(server, cases["re-encoded"][0])
+            server.settle()
+            by_id = server.request("POST", f"/api/v1/search/video?videoId={again}", b"").json["results"]
+            self.assertEqual([hit["videoId"] for hit in by_id], [video])
+            found = self.search(server, cases["excerpt"][0], filter=json.dumps({"videoId": again})).json["results"]
+            self.assertEqual([hit["videoId"] for hit in found], [again])
+            self.assertEqual(server.request("DELETE", f"/api/v1/videos/{video}").status, 202)
+            found = self.search(server, cases["excerpt"][0]).json["results"]
+            self.assertEqual([hit["videoId"] for hit in found], [again])
+            self.assertNotEqual(stranger, again)
+
+    def test_command_line(self):
+        clip = self.files.path("clip.mp4")
+        self.edit("clip.mp4", "-ss", 5, "-t", 10, "-i", self.files.path("long.mp4"))
+        with self.server() as server:
+            video = self.add(server, self.long(), name="long.mp4")
+            server.settle()
+            done = self.cli("search", str(clip), server=server)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, video + r" +long.mp4 +\d+\.\d-\d+\.\d +0\.0-10\.0 ")
+            self.assertEqual(self.cli("search", str(clip), "--text", "words", server=server).returncode, 2)
+            found = json.loads(self.cli("search", str(clip), "--json", "--top", "1", server=server).stdout)
+            self.assertEqual(found["results"][0]["videoId"], video)
+
+    def test_what_is_refused(self):
+        film = self.files.drawn("h264.mp4", *H264)
+        with self.server("--tenants-auto-create", "--video-max-bytes", "200000") as server:
+            video = self.add(server, film)
+            server.settle()
+            for name, data, fields, status, code in (
+                    ("text", b"a text" * 100, {}, 415, "UNSUPPORTED_MEDIA"), ("nothing", b"", {}, 422, "EMPTY_FILE"),
+                    ("no video", film[:200] + bytes(5000), {}, 422, "VIDEO_CORRUPT"),
+                    ("too large", film[:48] + bytes(600000), {}, 413, "BODY_TOO_LARGE"),
+                    ("both", film, {"videoId": video}, 400, "INVALID_REQUEST"),
+                    ("a filter that is none", film, {"filter": "[1"}, 400, "INVALID_JSON"),
+                    ("a wrong filter", film, {"filter": '{"and": 1}'}, 400, "INVALID_FILTER"),
+                    ("topK", film, {"topK": "x"}, 400, "INVALID_REQUEST"),
+                    ("minScore", film, {"minScore": "2"}, 400, "INVALID_REQUEST"),
+                    ("a field", film, {"nonsense": "1"}, 400, "INVALID_REQUEST"),
+                    ("a model", film, {"model": "nonsense"}, 422, "MODEL_UNKNOWN")):
+                with self.subTest(name):
+                    answer = self.search(server, data, **fields)
+                    self.assertEqual((answer.status, answer.json["code"]), (status, code), answer.body)
+            self.assertEqual(self.search(server, film, tenant="other").status, 404)
+            answer = server.request("POST", "/api/v1/search/video", b"")
+            self.assertEqual((answer.status, answer.json["code"]), (400, "INVALID_REQUEST"))
+            answer = server.request("POST", "/api/v1/search/video?videoId=vid_" + "0" * 8 + "-0000-7000-8000-" + "0" * 12, b"")
+            self.assertEqual(answer.status, 404)
+            self.assertEqual(self.search(server, film).json["query"]["complete"], True)
+
+
 class Promises(VideoCase):
     def test_g1_g7_uploads_originals_and_walls(self):
         film = self.files.film()

@@ -231,6 +231,9 @@ def use_videos(client):
     client.ask("GET", "/api/v1/images/{id}", {"id": frame["imageId"]})
     body, kind = form(file=png(1), filter=json.dumps({"videoId": video}))
     assert client.ask("POST", "/api/v1/search", body=body, kind=kind)[1]["results"][0]["videoId"] == video
+    body, kind = form(file=film(), topK="3", minScore="0.1")
+    assert client.ask("POST", "/api/v1/search/video", body=body, kind=kind)[1]["results"][0]["videoId"] == video
+    client.ask("POST", "/api/v1/search/video", body=b"text", kind="application/octet-stream")
     for body in (b'{"filter":{"shop":"north"},"dryRun":true}', b'{"filter":{"shop":"north"}}'):
         assert client.ask("POST", videos + "/delete", body=body, kind="application/json")[1]["matched"] == 1
     client.ask("DELETE", videos + "/{id}", one)
