@@ -88,6 +88,7 @@ API_HANDLER(api_message_get);
 API_HANDLER(api_messages);
 API_HANDLER(api_whatsapp_verify);
 API_HANDLER(api_whatsapp_notify);
+API_HANDLER(api_replies);
 API_HANDLER(api_workflows);
 API_HANDLER(api_workflow_add);
 API_HANDLER(api_workflow_remove);

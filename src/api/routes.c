@@ -84,6 +84,7 @@ static const struct http_route table[] = {
      .waits = true},
     {.method = "GET", .pattern = "/api/v1/messages", .handle = api_messages},
     {.method = "GET", .pattern = "/api/v1/messages/{id}", .handle = api_message_get},
+    {.method = "GET", .pattern = "/api/v1/replies", .handle = api_replies},
     {.method = "GET", .pattern = "/api/v1/workflows", .handle = api_workflows},
     {.method = "POST",
      .pattern = "/api/v1/workflows",

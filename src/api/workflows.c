@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// /api/v1/workflows: a tenant's rules for messages, and what they would do.
+// /api/v1/workflows: a tenant's rules for messages, and what they would do; /api/v1/replies: what they had to say.
 #include "api/api_int.h"
 #include "base/clock.h"
+#include "flow/reply.h"
 #include "flow/workflow.h"
 
-enum { LOOKED_AT = 100, LOOKED_AT_MAX = 1000 };
+enum { LOOKED_AT = 100, LOOKED_AT_MAX = 1000, PAGE = 50, PAGE_MAX = 200 };
 
 void api_workflows(struct http_request *req, void *ctx, void *sink)
 {
@@ -93,5 +94,24 @@ void api_workflow_test(struct http_request *req, void *ctx, void *sink)
         rc = read_query(req, json, &query, &err);
     if (rc == 0)
         rc = workflow_test(api_flow(ctx), &query, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+void api_replies(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    int64_t limit = PAGE;
+    json_t *body = NULL;
+    struct error err = {0};
+    struct reply_list_query query = {.chat = api_given(req, "chatJid"),
+                                     .message = api_given(req, "messageId"),
+                                     .state = api_given(req, "state"),
+                                     .cursor = api_given(req, "cursor")};
+    int rc = api_tenant(req, NULL, &query.tenant, &err);
+    if (rc == 0)
+        rc = api_int(req, "limit", 1, PAGE_MAX, PAGE, &limit, &err);
+    query.limit = (size_t)limit;
+    if (rc == 0)
+        rc = reply_list(api_flow(ctx), &query, &body, &err);
     api_reply(req, 200, rc, body, &err);
 }

@@ -21,6 +21,7 @@
 #include "flow/near.h"
 #include "flow/rebuild.h"
 #include "flow/relay.h"
+#include "flow/reply.h"
 #include "flow/step.h"
 #include "flow/upkeep.h"
 #include "flow/watch.h"
@@ -37,6 +38,7 @@ struct app {
     bool flow_open;
     struct runner *runner;
     struct alerts *alerts;
+    struct alert_config mail; // and the rest of how people are told
     struct watch *watch;
     struct api api;
     struct http_route routes[API_ROUTES_MAX];
@@ -180,7 +182,11 @@ static void settle_flow(struct app *app)
                      .api_url = c->whatsapp_api_url,
                      .media_timeout_ms = c->whatsapp_media_timeout,
                      .tenant = c->whatsapp_tenant,
-                     .phone_number_id = c->whatsapp_phone_number_id},
+                     .phone_number_id = c->whatsapp_phone_number_id,
+                     .link_url = c->whatsapp_link_url,
+                     .senders = (int)c->whatsapp_senders,
+                     .rate = c->whatsapp_rate,
+                     .send_timeout_ms = c->whatsapp_send_timeout},
         .format = {.flat = strcmp(c->events_format, "flat") == 0, .bare_ids = strcmp(c->events_ids, "bare") == 0},
     };
 }
@@ -260,21 +266,22 @@ static int open_flow(struct app *app, struct error *err)
 static int start_alerts(struct app *app, struct error *err)
 {
     const struct conf *c = app->conf;
-    const struct alert_config config = {.webhook = c->alert_webhook,
-                                        .command = c->alert_command,
-                                        .smtp = c->alert_smtp,
-                                        .smtp_user = c->alert_smtp_user,
-                                        .smtp_password = c->alert_smtp_password,
-                                        .smtp_ca_file = c->alert_smtp_ca_file,
-                                        .mail_from = c->alert_email_from,
-                                        .mail_to = c->alert_email_to,
-                                        .off = c->alert_off,
-                                        .interval_ms = c->alert_interval,
-                                        .repeat_ms = c->alert_repeat,
-                                        .timeout_ms = c->alert_timeout};
-    if (alerts_start(&config, &app->alerts, err) < 0)
+    app->mail = (struct alert_config){.webhook = c->alert_webhook,
+                                      .command = c->alert_command,
+                                      .smtp = c->alert_smtp,
+                                      .smtp_user = c->alert_smtp_user,
+                                      .smtp_password = c->alert_smtp_password,
+                                      .smtp_ca_file = c->alert_smtp_ca_file,
+                                      .mail_from = c->alert_email_from,
+                                      .mail_to = c->alert_email_to,
+                                      .off = c->alert_off,
+                                      .interval_ms = c->alert_interval,
+                                      .repeat_ms = c->alert_repeat,
+                                      .timeout_ms = c->alert_timeout};
+    if (alerts_start(&app->mail, &app->alerts, err) < 0)
         return -1;
     app->flow.alerts = app->alerts;
+    app->flow.settings.mail = *c->alert_smtp ? &app->mail : NULL;
     return flow_alerts_open(&app->flow, err);
 }
 
@@ -421,7 +428,8 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     app->api.runner = app->runner;
     if (!(flags & APP_NO_WORKERS)) {
         if (live_start(&app->flow, app->conf->live_keep, &app->api.live, err) < 0 ||
-            hooks_start(&app->flow, app->api.live, &app->flow.hooks, err) < 0)
+            hooks_start(&app->flow, app->api.live, &app->flow.hooks, err) < 0 ||
+            replies_start(&app->flow, &app->flow.replies, err) < 0)
             return -1;
         app->api.hub = hub_new(app->api.live);
     }
@@ -473,6 +481,7 @@ void app_close(struct app *app)
             log_warn("serve", "%u requests were cut off after the time to drain", cut);
     }
     hub_free(app->api.hub);
+    replies_stop(app->flow.replies);
     hooks_stop(app->flow.hooks);
     live_stop(app->api.live);
     watch_stop(app->watch);

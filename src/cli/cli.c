@@ -15,11 +15,19 @@
 #include "cli/nearest.h"
 
 const struct command *const commands[] = {
-    &command_serve,  &command_upload,     &command_search, &command_status,    &command_events,
-    &command_list,   &command_duplicates, &command_delete, &command_receipt,   &command_ledger,
-    &command_topics, &command_groups,     &command_lag,    &command_jobs,      &command_maintenance,
-    &command_dlq,    &command_webhooks,   &command_alerts, &command_workflows, &command_tenants,
-    &command_models, &command_reindex,    &command_doctor, &command_help,      NULL,
+    &command_serve,       &command_upload,
+    &command_search,      &command_status,
+    &command_events,      &command_list,
+    &command_duplicates,  &command_delete,
+    &command_receipt,     &command_ledger,
+    &command_topics,      &command_groups,
+    &command_lag,         &command_jobs,
+    &command_maintenance, &command_dlq,
+    &command_webhooks,    &command_alerts,
+    &command_messages,    &command_workflows,
+    &command_tenants,     &command_models,
+    &command_reindex,     &command_doctor,
+    &command_help,        NULL,
 };
 
 int cli_print_json(const json_t *value)

@@ -40,7 +40,7 @@ struct command {
 extern const struct command command_duplicates, command_serve, command_upload, command_search, command_status,
     command_list, command_delete, command_events, command_webhooks, command_alerts, command_receipt, command_ledger,
     command_topics, command_groups, command_lag, command_jobs, command_maintenance, command_dlq, command_tenants,
-    command_models, command_workflows, command_reindex, command_doctor, command_help;
+    command_models, command_workflows, command_messages, command_reindex, command_doctor, command_help;
 extern const struct command *const commands[]; // ends with NULL
 
 // Runs the sub-command that argv[1] names.

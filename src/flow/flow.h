@@ -15,6 +15,7 @@
 //   message.h   messages of chats: taken, and worked on by a step
 //   whatsapp.h  what the WhatsApp Cloud API sends, read as messages
 //   workflow.h  rules for messages: what is done when one comes
+//   reply.h     what workflows have to say to people
 //   receipt.h   what was deleted, signed
 //   search.c    query → (decode → extract) → index → filter → hydrate
 //   closer.h    the nearest looked at closer, for altered copies
@@ -70,6 +71,10 @@ struct whatsapp_settings { // of the Cloud API; "" where nothing is set
     int64_t media_timeout_ms;    // of fetching media, also those of bridges
     const char *tenant;          // whose its messages are
     const char *phone_number_id; // only of this number
+    const char *link_url;        // in answers, where people find an item: "https://…/{id}"
+    int senders;                 // replies that are sent at once
+    int64_t rate;                // … in a second
+    int64_t send_timeout_ms;     // of each
 };
 
 enum upkeep_task {
@@ -121,7 +126,8 @@ struct flow_settings {
     int64_t hook_keep_ms;  // how long deliveries are tried, and shown after their end
     uint64_t hook_backlog; // deliveries of a webhook that may wait
     struct whatsapp_settings whatsapp;
-    const char *message_group; // consumer group of the messages' step; NULL: as steps.def says
+    const char *message_group;       // consumer group of the messages' step; NULL: as steps.def says
+    const struct alert_config *mail; // how e-mails are sent; NULL: they are not
     double
         duplicate_score;  // from which pictures are near-duplicates (near.h); 0: as each model says; above 1: none are
     int duplicate_policy; // enum near_policy of uploads and tenants that name none
@@ -146,6 +152,7 @@ struct flow {
     struct alerts *alerts;    // NULL: nobody is told; set by the caller
     struct hooks *hooks;      // NULL: this process calls no webhooks; set by the caller
     struct upkeep *upkeep;    // NULL: this process does no upkeep; set by the caller
+    struct replies *replies;  // NULL: this process sends no replies; set by the caller
     struct rebuilder *rebuilder;     // NULL: this process does not rebuild; set by the caller
     _Atomic int64_t search_worst_us; // the longest search since the rebuilder last asked
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.

@@ -3,6 +3,7 @@
 
 #include "flow/admin.h"
 #include "flow/relay.h"
+#include "flow/reply.h"
 #include "flow/runner.h"
 
 struct health {
@@ -79,6 +80,10 @@ bool health_look(struct flow *f, struct runner *runner, health_fn *fn, void *arg
     if (f->relay) {
         int rc = relay_health(f->relay, NULL, &why);
         note(&h, "outbox", rc, &why);
+    }
+    if (f->replies) {
+        int rc = replies_health(f->replies, &why);
+        note(&h, "replies", rc, &why);
     }
     if (runner)
         look_at_steps(runner, &h);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/js.h"
+#include "flow/reply.h"
 #include "flow/workflow.h"
 
 #define TARGET "targetMessageId"
@@ -139,6 +140,20 @@ static void inherit(struct meta_message *row, const struct meta_message *pending
     row->content = NULL;
     row->metadata = "{}";
     row->reactions = NULL;
+}
+
+int message_said_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct meta_message *said,
+                    struct error *err)
+{
+    struct meta_message there, row = *said;
+    int found = find(f, tx, arena, said->tenant, said->id, &there, err);
+    if (found < 0)
+        return -1;
+    if (found && there.state != MESSAGE_PENDING)
+        return 0;
+    if (found)
+        inherit(&row, &there);
+    return f->meta.ops->message_put(tx, &row, err);
 }
 
 // The row of an event's message: the one that is there, else (`*added`) one made from the event, which is not stored
@@ -405,8 +420,10 @@ static int change_target(struct flow *f, struct meta_tx *tx, struct arena *arena
         edit(by, &target);
     else if (strcmp(by->type, "deletion") == 0)
         rc = remove_content(f, tx, arena, by, &target, err);
-    else
+    else {
         deliver(by, &target);
+        rc = reply_heard_tx(f, tx, arena, event->message.metadata, by, &target, err);
+    }
     target.updated_ms = clock_now_ms();
     return rc < 0 ? -1 : f->meta.ops->message_put(tx, &target, err);
 }

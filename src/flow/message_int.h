@@ -14,6 +14,10 @@ const char *message_item_id(struct arena *arena, const char *tenant, const char 
 // Is it of a type that changes another message?
 bool message_changes_another(const char *type);
 
+// Keeps a message that we sent, with what was heard of it before; harmless when it is there.
+int message_said_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct meta_message *said,
+                    struct error *err);
+
 // Fetches the message's picture or video and makes its item, which is there afterwards (or was, and is deleted): its id
 // goes to *out, in the job's arena; NULL: the message has none. Harmless when done again. See message_media.c.
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err);

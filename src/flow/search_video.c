@@ -271,7 +271,7 @@ static int open_query(struct searching *s, int *out, struct error *err)
     if (strcmp(item.media.kind, "video") != 0)
         return error_set(err, ERR_INVALID_ID, "\"%.64s\" is not the id of a video", s->query->id);
     s->self = item.media.id;
-    return video_file_open(s->flow, item.media.blob_key, out, err);
+    return video_file_open(s->flow, item.media.blob_key, 0, out, err);
 }
 
 static int run(struct searching *s, struct video_result *out, struct error *err)

@@ -208,6 +208,7 @@ static void read_status(struct reader *r, const json_t *status)
         group = to;
     json_t *metadata = json_pack("{s:s}", "targetMessageId", id);
     json_array_append_new(r->held, metadata);
+    js_set_str(metadata, "replyId", js_str(status, "biz_opaque_callback_data", NULL));
     json_t *errors = js_arr(status, "errors");
     if (errors)
         json_object_set(metadata, "errors", errors);

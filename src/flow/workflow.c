@@ -6,6 +6,7 @@
 #include "base/js.h"
 #include "flow/message_int.h"
 #include "flow/workflow_int.h"
+#include "obs/alert_send.h"
 
 struct call {
     struct flow *flow;
@@ -80,6 +81,47 @@ int workflow_list(struct flow *f, const char *tenant, json_t **out, struct error
 
 // ---- Added and removed
 
+static int check_mail(const struct flow *f, const char *to, struct error *err)
+{
+    if (!f->settings.mail)
+        return error_set(err, ERR_INVALID, "no e-mail can be sent: alert.smtp is not set");
+    struct alert_config config = *f->settings.mail;
+    struct error why = {0};
+    config.mail_to = to;
+    return strchr(to, ',') || alert_channels_check(&config, &why) < 0
+               ? error_set(err, ERR_INVALID, "\"%.100s\" is no e-mail address", to)
+               : 0;
+}
+
+// Not those of the pipeline: what is no event of theirs would be dead letters.
+static int check_topic(struct flow *f, struct arena *arena, const char *name, struct error *err)
+{
+    enum event_topic ours;
+    struct elog_topic_info info;
+    struct error why = {0};
+    if (event_topic_parse(name, &ours) == 0)
+        return error_set(err, ERR_INVALID, "%s is a topic of the pipeline", name);
+    if (f->log.ops->topic_describe(f->log.state, arena, name, &info, &why) == 0)
+        return 0;
+    return why.code == ERR_NOT_FOUND ? error_set(err, ERR_INVALID, "there is no topic %.100s", name)
+                                     : error_copy(err, &why);
+}
+
+static int check_ways(struct call *c, struct error *err)
+{
+    size_t at;
+    json_t *action;
+    json_array_foreach(js_arr(c->rule, "do"), at, action)
+    {
+        const json_t *how = json_object_get(action, "notify");
+        const char *email = js_str(how, "email", NULL), *topic = js_str(how, "topic", NULL);
+        if ((email && check_mail(c->flow, email, err) < 0) ||
+            (topic && check_topic(c->flow, &c->arena, topic, err) < 0))
+            return error_prefix(err, "do[%zu]", at);
+    }
+    return 0;
+}
+
 // A webhook that a rule names is the tenant's own.
 static int check_webhooks(struct meta_tx *tx, struct call *c, struct error *err)
 {
@@ -122,7 +164,7 @@ int workflow_add(struct flow *f, const char *tenant, const json_t *rule, json_t 
         return error_set(err, ERR_NO_MEMORY, "No memory for a workflow");
     id_new("wfl", id);
     c.row = (struct meta_workflow){.id = id, .tenant = tenant, .text = text, .created_ms = clock_now_ms()};
-    int rc = run(&c, true, add_tx, err);
+    int rc = check_ways(&c, err) < 0 ? -1 : run(&c, true, add_tx, err);
     if (rc == 0)
         *out = workflow_json(&c.row);
     arena_free(&c.arena);

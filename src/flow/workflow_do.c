@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "flow/hook_int.h"
 #include "flow/message_int.h"
+#include "flow/reply.h"
 #include "flow/workflow_int.h"
 
 #define MATCHED "message.matched"
@@ -56,12 +57,15 @@ static json_t *message_json(const struct doing *d)
     return json;
 }
 
-// {"tenantId", "workflowId", "workflow", "message"}
+static json_t *told_json(const struct doing *d)
+{
+    return json_pack("{s:s,s:s,s:s?,s:o}", "tenantId", d->row->tenant, "workflowId", js_str(d->rule, "id", ""),
+                     "workflow", js_str(d->rule, "name", NULL), "message", message_json(d));
+}
+
 static const char *told(const struct doing *d)
 {
-    _cleanup_json_ json_t *json =
-        json_pack("{s:s,s:s,s:s?,s:o}", "tenantId", d->row->tenant, "workflowId", js_str(d->rule, "id", ""), "workflow",
-                  js_str(d->rule, "name", NULL), "message", message_json(d));
+    _cleanup_json_ json_t *json = told_json(d);
     _cleanup_free_ char *text = js_dumps(json);
     return text ? arena_strdup(d->arena, text) : NULL;
 }
@@ -120,9 +124,84 @@ static int notify_webhook(struct doing *d, const char *webhook, struct error *er
     return meta->delivery_put(d->tx, &row, err);
 }
 
-static int notify(struct doing *d, const json_t *what, struct error *err)
+// ---- Replies
+
+// One that cannot be sent is kept as well, and says why.
+static int ask(struct doing *d, const char *channel, const char *item, const json_t *what, const char *why,
+               struct error *err)
 {
-    return notify_webhook(d, js_str(what, "webhook", ""), err);
+    int64_t now = clock_now_ms();
+    _cleanup_free_ char *text = js_dumps(what);
+    if (!text)
+        return error_set(err, ERR_NO_MEMORY, "No memory for a reply");
+    const struct meta_reply row = {.id = effect_id(d, "rpl"),
+                                   .tenant = d->row->tenant,
+                                   .channel = channel,
+                                   .workflow = js_str(d->rule, "id", NULL),
+                                   .message = d->row->id,
+                                   .chat = d->row->chat,
+                                   .sender = d->subject->sender,
+                                   .item = item,
+                                   .what = text,
+                                   .state = why ? REPLY_DEAD : REPLY_WAITING,
+                                   .not_before_ms = now,
+                                   .created_ms = now,
+                                   .ended_ms = why ? now : 0,
+                                   .error = why};
+    return d->flow->meta.ops->reply_put(d->tx, &row, err);
+}
+
+static bool is_number(const char *text)
+{
+    return *text && !text[strspn(text, "0123456789")];
+}
+
+// Why nobody can be answered; NULL: they can. Answers go out by the number that the message came to.
+static const char *unanswerable(const struct doing *d, const json_t *answer)
+{
+    const struct whatsapp_settings *settings = &d->flow->settings.whatsapp;
+    const char *number = js_str(d->metadata, "phoneNumberId", ""), *word = json_string_value(answer),
+               *item = d->row->media_id;
+    bool alike = json_object_get(answer, "alike") || (word && strcmp(word, "alike") == 0);
+    if (d->row->from_me)
+        return "It is a message from us";
+    if (strcmp(d->row->tenant, settings->tenant) != 0 || !is_number(number) ||
+        (*settings->phone_number_id && strcmp(settings->phone_number_id, number) != 0))
+        return "The message did not come by the Cloud API";
+    if (alike && (!item || strncmp(item, "img_", 4) != 0))
+        return "The message has no picture that was made an item";
+    return NULL;
+}
+
+static int answer(struct doing *d, json_t *how, struct error *err)
+{
+    const char *word = json_string_value(how), *command = js_str(js_obj(d->rule, "when"), "command", NULL);
+    const char *rest = d->row->content ? d->row->content : "", *why = unanswerable(d, how);
+    bool alike = json_object_get(how, "alike") || (word && strcmp(word, "alike") == 0);
+    int64_t stopped;
+    if (d->flow->meta.ops->optout_get(d->tx, d->row->tenant, d->subject->sender, &stopped, err) < 0)
+        return -1;
+    if (!why && stopped)
+        why = "The sender wants no answers: /stop";
+    if (command && d->row->content)
+        workflow_command(d->row->content, command, &rest);
+    _cleanup_json_ json_t *what =
+        json_pack("{s:O,s:s}", "answer", how, "number", js_str(d->metadata, "phoneNumberId", ""));
+    if (word ? strcmp(word, "find") == 0 : json_object_get(how, "find") != NULL)
+        js_set_str(what, "query", rest);
+    return ask(d, "whatsapp", alike ? d->row->media_id : NULL, what, why, err);
+}
+
+static int notify(struct doing *d, const json_t *how, struct error *err)
+{
+    const char *webhook = js_str(how, "webhook", NULL), *email = js_str(how, "email", NULL);
+    if (webhook)
+        return notify_webhook(d, webhook, err);
+    _cleanup_json_ json_t *what = json_object();
+    js_set_str(what, "email", email);
+    js_set_str(what, "topic", js_str(how, "topic", NULL));
+    json_object_set_new(what, "told", told_json(d));
+    return ask(d, email ? "email" : "topic", NULL, what, NULL, err);
 }
 
 // ---- Matching rules
@@ -132,8 +211,8 @@ static int do_rule(struct doing *d, struct error *err)
     json_t *action;
     json_array_foreach(js_arr(d->rule, "do"), d->action, action)
     {
-        const json_t *what = json_object_get(action, "notify");
-        if (what && notify(d, what, err) < 0)
+        json_t *told = json_object_get(action, "notify"), *how = json_object_get(action, "answer");
+        if ((told && notify(d, told, err) < 0) || (how && answer(d, how, err) < 0))
             return -1;
     }
     return 0;
@@ -146,7 +225,8 @@ int workflow_apply_tx(struct flow *f, struct meta_tx *tx, struct job *job, const
     _cleanup_json_ json_t *rules = NULL, *metadata = NULL;
     if (row->deleted_ms) // before its turn came
         return 0;
-    if (workflow_rules(f, tx, &job->arena, row->tenant, &rules, err) < 0)
+    if (reply_wish_tx(f, tx, row, message_sender(&job->event), err) < 0 ||
+        workflow_rules(f, tx, &job->arena, row->tenant, &rules, err) < 0)
         return -1;
     if (!json_array_size(rules))
         return 0;

@@ -4,9 +4,10 @@
 
 #include "base/js.h"
 #include "flow/message_int.h"
+#include "flow/reply.h"
 #include "flow/workflow_int.h"
 
-enum { NAME_BYTES_MAX = 128, TAG_BYTES_MAX = 255, COMMAND_MAX = 33 };
+enum { NAME_BYTES_MAX = 128, TAG_BYTES_MAX = 255, COMMAND_MAX = 33, ADDRESS_BYTES_MAX = 254, HITS_MAX = 20 };
 
 // ---- What a rule may say
 
@@ -87,15 +88,49 @@ static int check_ingest(const json_t *value, struct error *err)
 
 static int check_notify(const json_t *value, struct error *err)
 {
-    if (json_is_object(value) && json_object_size(value) == 1 && is_text(json_object_get(value, "webhook"), ID_MAX - 1))
+    if (json_is_object(value) && json_object_size(value) == 1 &&
+        (is_text(json_object_get(value, "webhook"), ID_MAX - 1) ||
+         is_text(json_object_get(value, "email"), ADDRESS_BYTES_MAX) ||
+         is_text(json_object_get(value, "topic"), ELOG_TOPIC_MAX)))
         return 0;
-    return error_set(err, ERR_INVALID, "`notify` is {\"webhook\": \"whk_…\"}");
+    return error_set(err, ERR_INVALID,
+                     "`notify` is {\"webhook\": \"whk_…\"}, {\"email\": \"ADDRESS\"} or {\"topic\": \"NAME\"}");
+}
+
+static int check_search(const json_t *how, const char *name, struct error *err)
+{
+    static const char *const known[] = {"limit", "minScore", NULL};
+    const json_t *limit = json_object_get(how, "limit"), *score = json_object_get(how, "minScore");
+    if (check_members(how, name, known, err) < 0)
+        return -1;
+    if (limit && (!json_is_integer(limit) || json_integer_value(limit) < 1 || json_integer_value(limit) > HITS_MAX))
+        return error_set(err, ERR_INVALID, "`%s.limit` is 1 to %d", name, HITS_MAX);
+    if (score && (!json_is_number(score) || json_number_value(score) < -1 || json_number_value(score) > 1))
+        return error_set(err, ERR_INVALID, "`%s.minScore` is -1 to 1", name);
+    return 0;
+}
+
+static int check_answer(const json_t *value, struct error *err)
+{
+    static const char *const words[] = {"alike", "find", "status"};
+    bool one = json_is_object(value) && json_object_size(value) == 1;
+    for (size_t i = 0; json_is_string(value) && i < ARRAY_LEN(words); i++)
+        if (strcmp(json_string_value(value), words[i]) == 0)
+            return 0;
+    if (one && is_text(json_object_get(value, "text"), REPLY_TEXT_MAX))
+        return 0;
+    for (size_t i = 0; one && i < 2; i++)
+        if (json_object_get(value, words[i]))
+            return check_search(json_object_get(value, words[i]), words[i], err);
+    return error_set(
+        err, ERR_INVALID,
+        "`answer` is \"alike\", \"find\", \"status\", {\"alike\": {…}}, {\"find\": {…}} or {\"text\": \"…\"}");
 }
 
 static const struct kind {
     const char *name;
     int (*check)(const json_t *value, struct error *err);
-} kinds[] = {{"ingest", check_ingest}, {"notify", check_notify}};
+} kinds[] = {{"ingest", check_ingest}, {"answer", check_answer}, {"notify", check_notify}};
 
 static int check_action(const json_t *action, struct error *err)
 {
@@ -104,7 +139,7 @@ static int check_action(const json_t *action, struct error *err)
         if (value && json_object_size(action) == 1)
             return kinds[i].check(value, err);
     }
-    return error_set(err, ERR_INVALID, "Each of `do` is an object with one member: ingest or notify");
+    return error_set(err, ERR_INVALID, "Each of `do` is an object with one member: ingest, answer or notify");
 }
 
 int workflow_check(const json_t *rule, struct error *err)

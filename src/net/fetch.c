@@ -14,6 +14,7 @@ enum { SLOW_BYTES = 128, TOTAL_FACTOR = 20 }; // a second, below which nothing m
 struct fetching {
     const struct fetch *what;
     CURL *curl;
+    struct curl_slist *headers;
     struct buf *said;
     bool refused;
     struct error why; // of take
@@ -72,6 +73,12 @@ static void set_up(struct fetching *f, char why[CURL_ERROR_SIZE])
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, f);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
+    if (f->what->json) {
+        f->headers = curl_slist_append(NULL, "Content-Type: application/json");
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->what->json);
+        curl_easy_setopt(c, CURLOPT_HTTPHEADER, f->headers);
+        curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, timeout_ms);
+    }
     if (f->what->bearer) {
         curl_easy_setopt(c, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
         curl_easy_setopt(c, CURLOPT_XOAUTH2_BEARER, f->what->bearer);
@@ -106,7 +113,7 @@ static int describe(const struct fetching *f, CURLcode code, int status, const c
 int net_fetch(const struct fetch *what, int *status, struct buf *said, struct error *err)
 {
     char why[CURL_ERROR_SIZE] = "";
-    long answered = 0;
+    long answered = 0, sent = 0;
     struct fetching f = {.what = what, .said = said};
     *status = 0;
     if (post_check_url(what->url, what->allowed, err) < 0)
@@ -117,7 +124,11 @@ int net_fetch(const struct fetch *what, int *status, struct buf *said, struct er
     set_up(&f, why);
     CURLcode code = curl_easy_perform(f.curl);
     curl_easy_getinfo(f.curl, CURLINFO_RESPONSE_CODE, &answered);
+    curl_easy_getinfo(f.curl, CURLINFO_REQUEST_SIZE, &sent);
     curl_easy_cleanup(f.curl);
+    curl_slist_free_all(f.headers);
+    if (what->reached)
+        *what->reached = sent > 0;
     *status = (int)answered;
     if (code == CURLE_OK && answered >= 200 && answered <= 299)
         return 0;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// GETs of addresses that others gave, one at a time, by the thread that asks. What may be called is as in post.h: a
-// name is resolved once and each address is looked at when the connection to it is made, no redirect is followed, no
-// proxy asked. The answer is handed on as it comes.
+// GETs of addresses that others gave, and POSTs of JSON, one at a time, by the thread that asks. What may be called is
+// as in post.h: a name is resolved once and each address is looked at when the connection to it is made, no redirect is
+// followed, no proxy asked. The answer is handed on as it comes.
 #ifndef DEEPLENS_NET_FETCH_H
 #define DEEPLENS_NET_FETCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,8 +15,11 @@
 struct fetch {
     const char *url;
     const char *bearer; // token for Authorization; NULL: none
+    const char *json;   // the body of a POST; NULL: a GET
+    bool *reached;      // becomes true when something of the request may have been received; NULL: nobody asks
     const struct net_ranges *allowed;
-    int64_t timeout_ms;       // to connect, and for as long as hardly anything moves; twenty times that for all of it
+    int64_t timeout_ms; // to connect, and for as long as hardly anything moves; twenty times that for all of it (of a
+                        // POST, that)
     const _Atomic bool *stop; // broken off when it becomes true; NULL: never
     int (*take)(void *arg, const void *data, size_t len, struct error *err); // -1: no more of it
     void *arg;

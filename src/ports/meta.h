@@ -310,6 +310,44 @@ struct meta_workflow { // a rule for messages; see flow/workflow.h
     int64_t created_ms;
 };
 
+enum reply_state {
+    REPLY_WAITING,   // for its time, or for its item
+    REPLY_SENDING,   // it was, or is about to be, handed over
+    REPLY_SENT,      // these have ended
+    REPLY_UNCERTAIN, // whether it was handed over is not known
+    REPLY_DEAD       // it was not sent, and will not be: error says why
+};
+
+const char *reply_state_name(enum reply_state state);           // "waiting" "sending" "sent" "uncertain" "unsent"
+int reply_state_parse(const char *name, enum reply_state *out); // -1 when unknown
+
+struct meta_reply { // what a workflow has to say to somebody; see flow/reply.h
+    int64_t num;    // set by the back end; grows
+    const char *id; // "rpl_…"
+    const char *tenant;
+    const char *channel;                 // "whatsapp" "email" "topic"
+    const char *workflow;                // NULL: none
+    const char *message, *chat, *sender; // what it is about, and who sent that
+    const char *item;                    // the item that must be worked off before; NULL: none
+    const char *what;                    // JSON
+    enum reply_state state;
+    int attempts;
+    int64_t not_before_ms, created_ms;
+    int64_t begun_ms;               // REPLY_SENDING since
+    int64_t ended_ms;               // 0: it has not
+    const char *text;               // what is sent; NULL: not known yet
+    const char *sent_id;            // the message that it became; NULL: none
+    const char *error_code, *error; // of its last attempt; NULL: none
+};
+
+struct reply_query { // the newest first
+    const char *tenant;
+    const char *chat, *message; // NULL: any
+    int state;                  // enum reply_state; -1: any
+    int64_t before;             // continue behind this num; 0: from the start
+    size_t limit;
+};
+
 struct meta_ledger { // G2: accepted == searchable + failed + deleted + in_flight
     uint64_t accepted, searchable, failed, deleted, in_flight;
     uint64_t duplicates; // uploads answered with an item that was there: not accepted, not in the sum
@@ -350,7 +388,7 @@ struct meta_ops {
                        struct error *err); // by name
 
     // leave: from now on nothing is uploaded to it (media_insert: ERR_TENANT_UNKNOWN); again: as before. remove: it is
-    // no more, with its counts, messages and workflows; ERR_CONFLICT while there is an item of it. Both
+    // no more, with its counts, messages, workflows and replies; ERR_CONFLICT while there is an item of it. Both
     // ERR_TENANT_UNKNOWN.
     int (*tenant_leave)(struct meta_tx *tx, const char *name, int64_t now_ms, struct error *err);
     int (*tenant_remove)(struct meta_tx *tx, const char *name, struct error *err);
@@ -527,6 +565,28 @@ struct meta_ops {
     int (*workflow_list)(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
                          size_t *count, struct error *err);
     int (*workflow_remove)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+
+    // Replies. put replaces the one of that tenant and id. due: is one of a channel waiting whose time has come, and
+    // whose item is worked off (or gone)? claim: the one of these that is due first, of any tenant, is not due before
+    // `until_ms` from now on; *found: there was one. lost: those that were begun before a time are uncertain, with this
+    // error. cancel: those of a sender that wait are dead, with this error. All go with their tenant.
+    int (*reply_put)(struct meta_tx *tx, const struct meta_reply *row, struct error *err);
+    int (*reply_get)(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                     struct meta_reply *out, struct error *err); // ERR_NOT_FOUND
+    int (*reply_list)(struct meta_tx *tx, struct arena *arena, const struct reply_query *query, struct meta_reply **out,
+                      size_t *count, struct error *err);
+    int (*reply_due)(struct meta_tx *tx, const char *channel, int64_t now_ms, bool *out, struct error *err);
+    int (*reply_claim)(struct meta_tx *tx, struct arena *arena, const char *channel, int64_t now_ms, int64_t until_ms,
+                       struct meta_reply *out, bool *found, struct error *err);
+    int (*reply_lost)(struct meta_tx *tx, int64_t before_ms, int64_t now_ms, const char *why, struct error *err);
+    int (*reply_cancel)(struct meta_tx *tx, const char *tenant, const char *sender, int64_t now_ms, const char *why,
+                        struct error *err);
+
+    // Who is not to be answered. put: 0 also when it is there; remove: 0 also when it is not. get: since when; 0: it is
+    // not. They go with their tenant.
+    int (*optout_put)(struct meta_tx *tx, const char *tenant, const char *sender, int64_t at_ms, struct error *err);
+    int (*optout_remove)(struct meta_tx *tx, const char *tenant, const char *sender, struct error *err);
+    int (*optout_get)(struct meta_tx *tx, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
 
     int (*ledger)(struct meta_tx *tx, const char *tenant, struct meta_ledger *out, struct error *err); // NULL: all
 

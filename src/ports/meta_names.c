@@ -73,3 +73,25 @@ const char *run_state_name(enum run_state state)
 {
     return (size_t)state < ARRAY_LEN(run_states) ? run_states[state] : "unknown";
 }
+
+static const char *const reply_states[] = {[REPLY_WAITING] = "waiting",
+                                           [REPLY_SENDING] = "sending",
+                                           [REPLY_SENT] = "sent",
+                                           [REPLY_UNCERTAIN] = "uncertain",
+                                           [REPLY_DEAD] = "unsent"};
+
+const char *reply_state_name(enum reply_state state)
+{
+    return (size_t)state < ARRAY_LEN(reply_states) ? reply_states[state] : "unknown";
+}
+
+int reply_state_parse(const char *name, enum reply_state *out)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(reply_states); i++) {
+        if (strcmp(reply_states[i], name) == 0) {
+            *out = (enum reply_state)i;
+            return 0;
+        }
+    }
+    return -1;
+}

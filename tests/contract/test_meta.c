@@ -126,6 +126,8 @@ struct call {
     const struct meta_message *message;
     const struct message_query *asked;
     const struct meta_workflow *workflow;
+    const struct meta_reply *reply;
+    const struct reply_query *wanted;
     int state;
     const char *const *ids;
     size_t id_count;
@@ -149,6 +151,7 @@ struct call {
     struct meta_run ran, *runs;
     struct meta_message *messages, said;
     struct meta_workflow *workflows;
+    struct meta_reply *replies, answer;
     struct meta_ledger ledger;
     struct meta_frames frames;
     bool waits;
@@ -234,6 +237,16 @@ OP(message_list, message_list(tx, &c->f->arena, c->asked, &c->messages, &c->coun
 OP(workflow_put, workflow_put(tx, c->workflow, err))
 OP(workflow_list, workflow_list(tx, &c->f->arena, c->tenant, &c->workflows, &c->count, err))
 OP(workflow_remove, workflow_remove(tx, c->tenant, c->id, err))
+OP(reply_put, reply_put(tx, c->reply, err))
+OP(reply_get, reply_get(tx, &c->f->arena, c->tenant, c->id, &c->answer, err))
+OP(reply_list, reply_list(tx, &c->f->arena, c->wanted, &c->replies, &c->count, err))
+OP(reply_due, reply_due(tx, c->text, c->ms, &c->waits, err))
+OP(reply_claim, reply_claim(tx, &c->f->arena, c->text, c->ms, c->up_to, &c->answer, &c->waits, err))
+OP(reply_lost, reply_lost(tx, c->up_to, c->ms, c->text, err))
+OP(reply_cancel, reply_cancel(tx, c->tenant, c->id, c->ms, c->text, err))
+OP(optout_put, optout_put(tx, c->tenant, c->id, c->ms, err))
+OP(optout_remove, optout_remove(tx, c->tenant, c->id, err))
+OP(optout_get, optout_get(tx, c->tenant, c->id, &c->ms, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -2099,6 +2112,206 @@ static void workflows_are_kept_by_their_tenant(void **state)
     assert_int_equal(c.count, 0);
 }
 
+// ---- Replies
+
+static struct meta_reply some_reply(const char *tenant, const char *id, int64_t not_before_ms)
+{
+    return (struct meta_reply){.id = id,
+                               .tenant = tenant,
+                               .channel = "whatsapp",
+                               .message = "m1",
+                               .chat = "a@s",
+                               .sender = "a@s",
+                               .what = "{}",
+                               .not_before_ms = not_before_ms,
+                               .created_ms = 5};
+}
+
+static void put_reply(struct fixture *f, const struct meta_reply *row)
+{
+    struct call c = {.f = f, .reply = row};
+    assert_writes(&c, reply_put);
+}
+
+static struct meta_reply reply_of(struct fixture *f, const char *tenant, const char *id)
+{
+    struct call c = {.f = f, .tenant = tenant, .id = id};
+    assert_reads(&c, reply_get);
+    return c.answer;
+}
+
+static void replies_are_kept_and_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_reply row = some_reply("default", "rpl_1", 10);
+    put_reply(f, &row);
+    struct meta_reply found = reply_of(f, "default", "rpl_1");
+    assert_null(found.item);
+    assert_null(found.text);
+    assert_null(found.workflow);
+    assert_int_equal(found.state, REPLY_WAITING);
+    row.workflow = "wfl_1", row.item = "img_1", row.state = REPLY_SENT, row.attempts = 3, row.begun_ms = 6;
+    row.ended_ms = 7, row.text = "caf\xc3\xa9", row.sent_id = "wamid.1", row.error_code = "TIMEOUT", row.error = "why";
+    row.what = "{\"a\":1}", row.chat = "b@g", row.channel = "email", row.message = "m2", row.sender = "c@s";
+    put_reply(f, &row);
+    found = reply_of(f, "default", "rpl_1");
+    assert_string_equal(found.workflow, "wfl_1");
+    assert_string_equal(found.item, "img_1");
+    assert_string_equal(found.what, "{\"a\":1}");
+    assert_string_equal(found.chat, "b@g");
+    assert_string_equal(found.channel, "email");
+    assert_string_equal(found.message, "m2");
+    assert_string_equal(found.sender, "c@s");
+    assert_string_equal(found.text, "caf\xc3\xa9");
+    assert_string_equal(found.sent_id, "wamid.1");
+    assert_string_equal(found.error_code, "TIMEOUT");
+    assert_string_equal(found.error, "why");
+    assert_int_equal(found.state, REPLY_SENT);
+    assert_int_equal(found.attempts, 3);
+    assert_int_equal(found.not_before_ms, 10);
+    assert_int_equal(found.created_ms, 5);
+    assert_int_equal(found.begun_ms, 6);
+    assert_int_equal(found.ended_ms, 7);
+    struct call c = {.f = f, .tenant = "shop", .id = "rpl_1"};
+    assert_read_fails(&c, reply_get, ERR_NOT_FOUND);
+}
+
+static void assert_replies(struct fixture *f, const struct reply_query *query, const char *ids)
+{
+    struct call c = {.f = f, .wanted = query};
+    char text[256] = "";
+    assert_reads(&c, reply_list);
+    for (size_t i = 0; i < c.count; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", c.replies[i].id);
+    assert_string_equal(text, ids);
+}
+
+static void replies_are_listed_newest_first(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"r1", "r2", "r3", "r4"};
+    for (int i = 0; i < 4; i++) {
+        struct meta_reply row = some_reply("default", ids[i], i);
+        row.chat = i % 2 ? "b@s" : "a@s", row.message = i < 2 ? "m1" : "m2";
+        row.state = i == 3 ? REPLY_DEAD : REPLY_WAITING;
+        put_reply(f, &row);
+    }
+    struct meta_reply other = some_reply("shop", "r9", 0);
+    put_reply(f, &other);
+    struct reply_query q = {.tenant = "default", .state = -1, .limit = 10};
+    assert_replies(f, &q, "r4 r3 r2 r1");
+    q.limit = 2;
+    assert_replies(f, &q, "r4 r3");
+    q.before = reply_of(f, "default", "r3").num;
+    assert_replies(f, &q, "r2 r1");
+    q.before = 0, q.chat = "b@s";
+    assert_replies(f, &q, "r4 r2");
+    q.state = REPLY_DEAD;
+    assert_replies(f, &q, "r4");
+    q.state = -1, q.chat = NULL, q.message = "m1";
+    assert_replies(f, &q, "r2 r1");
+}
+
+static bool claims(struct fixture *f, int64_t now_ms, const char *id)
+{
+    struct call due = {.f = f, .text = "whatsapp", .ms = now_ms},
+                c = {.f = f, .text = "whatsapp", .ms = now_ms, .up_to = now_ms + 100};
+    assert_reads(&due, reply_due);
+    assert_writes(&c, reply_claim);
+    assert_int_equal(c.waits, due.waits);
+    if (c.waits)
+        assert_string_equal(c.answer.id, id);
+    return c.waits;
+}
+
+static void replies_are_claimed_when_they_are_due(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    insert_sample(f, "default", "img_1");
+    struct meta_reply late = some_reply("default", "r1", 50), early = some_reply("shop", "r2", 20),
+                      item = some_reply("default", "r3", 10), mail = some_reply("default", "r4", 0);
+    item.item = "img_1", mail.channel = "email";
+    put_reply(f, &late);
+    put_reply(f, &early);
+    put_reply(f, &item);
+    put_reply(f, &mail);
+    assert_false(claims(f, 19, NULL)); // r3 waits for its item
+    assert_true(claims(f, 50, "r2"));
+    assert_true(claims(f, 50, "r1"));
+    assert_false(claims(f, 51, NULL)); // they are claimed
+    assert_true(claims(f, 150, "r1")); // … and so long only
+    set_status(f, "img_1", MEDIA_PROCESSING);
+    assert_true(claims(f, 151, "r2"));
+    assert_false(claims(f, 152, NULL));
+    set_status(f, "img_1", MEDIA_COMPLETED);
+    assert_true(claims(f, 152, "r3"));
+    item.item = "img_gone", item.id = "r5"; // there is none such
+    put_reply(f, &item);
+    assert_true(claims(f, 153, "r5"));
+}
+
+static void replies_are_lost_and_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_reply sending = some_reply("default", "r1", 0), waiting = some_reply("default", "r2", 0),
+                      other = some_reply("default", "r3", 0), mail = some_reply("default", "r4", 0);
+    sending.state = REPLY_SENDING, sending.begun_ms = 30;
+    other.sender = "b@s", mail.channel = "email";
+    put_reply(f, &sending);
+    put_reply(f, &waiting);
+    put_reply(f, &other);
+    put_reply(f, &mail);
+    struct call c = {.f = f, .up_to = 30, .ms = 90, .text = "why"};
+    assert_writes(&c, reply_lost);
+    assert_int_equal(reply_of(f, "default", "r1").state, REPLY_SENDING);
+    c.up_to = 31;
+    assert_writes(&c, reply_lost);
+    struct meta_reply lost = reply_of(f, "default", "r1");
+    assert_int_equal(lost.state, REPLY_UNCERTAIN);
+    assert_int_equal(lost.ended_ms, 90);
+    assert_string_equal(lost.error, "why");
+    c.tenant = "default", c.id = "a@s", c.ms = 95, c.text = "stopped";
+    assert_writes(&c, reply_cancel);
+    struct meta_reply dead = reply_of(f, "default", "r2");
+    assert_int_equal(dead.state, REPLY_DEAD);
+    assert_int_equal(dead.ended_ms, 95);
+    assert_string_equal(dead.error, "stopped");
+    assert_int_equal(reply_of(f, "default", "r1").state, REPLY_UNCERTAIN);
+    assert_int_equal(reply_of(f, "default", "r3").state, REPLY_WAITING);
+    assert_int_equal(reply_of(f, "default", "r4").state, REPLY_WAITING); // nobody who stopped gets that
+}
+
+static void optouts_hold_until_they_are_removed(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    struct call c = {.f = f, .tenant = "default", .id = "a@s", .ms = 10};
+    assert_writes(&c, optout_put);
+    c.ms = 20;
+    assert_writes(&c, optout_put); // since the first time
+    assert_reads(&c, optout_get);
+    assert_int_equal(c.ms, 10);
+    c.tenant = "shop";
+    assert_reads(&c, optout_get);
+    assert_int_equal(c.ms, 0);
+    c.ms = 30;
+    assert_writes(&c, optout_put);
+    struct meta_reply row = some_reply("shop", "r1", 0);
+    put_reply(f, &row);
+    assert_writes(&c, tenant_remove);
+    add_tenant(f, "shop"); // another one
+    assert_reads(&c, optout_get);
+    assert_int_equal(c.ms, 0);
+    c.id = "r1";
+    assert_read_fails(&c, reply_get, ERR_NOT_FOUND);
+    c.tenant = "default", c.id = "a@s";
+    assert_writes(&c, optout_remove);
+    assert_writes(&c, optout_remove);
+    assert_reads(&c, optout_get);
+    assert_int_equal(c.ms, 0);
+}
+
 static void messages_are_listed_newest_first(void **state)
 {
     struct fixture *f = *state;
@@ -2592,6 +2805,11 @@ static int run(void)
         T(a_run_is_open_until_it_ends),
         T(runs_are_listed_the_latest_first_and_go),
         T(tidying_comes_to_its_end_and_changes_nothing),
+        T(replies_are_kept_and_replaced),
+        T(replies_are_listed_newest_first),
+        T(replies_are_claimed_when_they_are_due),
+        T(replies_are_lost_and_cancelled),
+        T(optouts_hold_until_they_are_removed),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

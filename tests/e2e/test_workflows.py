@@ -5,11 +5,16 @@ import json
 import pathlib
 import sys
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
 
+import mail
+
+mail.enter()
+
 import whatsapp
-from whatsapp import change, notification, notify, text
+from whatsapp import change, notification, notify, status, text
 
 import harness
 from harness import png, wait_until
@@ -164,6 +169,287 @@ class Webhooks(WorkflowCase):
         self.wait(server, "wamid.1")
         self.assertIn("is gone", server.log_text())
         self.assertEqual(told, {})
+
+
+class AnswerCase(WorkflowCase):
+    def say(self, server, number, body, **members):
+        """A text that was sent a moment ago."""
+        notify(server, notification(change([text(number, body, **{"timestamp": str(int(time.time())), **members})])))
+
+    def send_picture(self, server, number, media):
+        self.picture(server, number, media, timestamp=str(int(time.time())))
+
+    def replies(self, server, query="") -> list:
+        return server.get("/api/v1/replies" + query).json["items"]
+
+    def ended(self, server, count, query="") -> list:
+        """All replies, the first one first."""
+        return wait_until(lambda: len(found := self.replies(server, query)) == count and all("endedAt" in r for r in found) and found[::-1],
+                          f"{count} replies have ended")
+
+    def hook(self, *flags, env=None):
+        return super().hook("--whatsapp-send-timeout", "1s", *flags, env=env)
+
+
+class Answers(AnswerCase):
+    def test_a_picture_is_answered_with_its_look_alikes(self):
+        server = self.hook("--whatsapp-link-url", "https://example.com/{id}/show")
+        self.api.media |= {f"M{n}": ("image/png", png(n)) for n in (1, 2)}
+        self.add(server, {"type": "image"}, {"answer": {"alike": {"limit": 1}}})
+        self.send_picture(server, 1, "M1")
+        first = self.ended(server, 1)[0]
+        self.assertEqual((first["state"], first["text"]), ("sent", "Nothing looks like it yet."))
+        self.send_picture(server, 2, "M2")
+        second = self.ended(server, 2)[1]
+        other = self.get(server, "wamid.1")["imageId"]
+        self.assertRegex(second["text"], rf"^What looks like it:\n1\. The sea \(-?\d+ %\)\nhttps://example.com/{other}/show$")
+        message = self.api.sent[1]
+        self.assertEqual((message["messaging_product"], message["recipient_type"], message["to"], message["type"], message["context"]),
+                         ("whatsapp", "individual", "16505551234", "text", {"message_id": "wamid.2"}))
+        self.assertEqual((message["text"]["body"], message["biz_opaque_callback_data"]), (second["text"], second["id"]))
+        self.assertNotIn(whatsapp.TOKEN, server.log_text())
+        self.assertEqual(server.metric('deeplens_replies_total{outcome="sent"}'), 2)
+
+    def test_a_picture_that_fails_is_not_answered(self):
+        server = self.hook("--retry-attempts", "1", "--fault", "extractor.extract:EXTRACTION_FAILED@1+")
+        self.api.media["M1"] = ("image/png", png(1))
+        self.add(server, {"type": "image"}, {"answer": "alike"})
+        self.send_picture(server, 1, "M1")
+        self.assertEqual(self.ended(server, 1)[0]["state"], "unsent")
+        self.say(server, 2, "no picture")
+        self.add(server, {"type": "text"}, {"answer": "alike"})
+        self.say(server, 3, "no picture either")
+        self.assertIn("no picture", self.ended(server, 2)[1]["error"]["message"])
+        self.assertEqual(self.api.sent, [])
+
+    def test_commands(self):
+        server = self.hook()
+        for word in ("find", "status"):
+            self.add(server, {"command": "/" + word}, {"answer": word})
+        self.add(server, {"text": "hello*"}, {"answer": {"text": "Welcome!"}})
+        for n, body in enumerate(("/find", "/find red shoes", "/status", "Hello there", "/finder", "nothing")):
+            self.say(server, n, body)
+        server.settle()
+        found = {r["messageId"]: r["text"] for r in self.ended(server, 4)}
+        self.assertEqual(found, {"wamid.0": "Say what to look for, such as: /find red shoes", "wamid.1": "Pictures cannot be looked for by words here.",
+                                 "wamid.2": "Pictures and videos of this chat: 0 searchable, 0 being worked on, 0 failed.", "wamid.3": "Welcome!"})
+
+    def test_groups_are_answered_in_the_group(self):
+        server = self.hook()
+        self.add(server, {"group": True}, {"answer": {"text": "Welcome!"}})
+        self.say(server, 1, "Hi", group_id="120363")
+        self.ended(server, 1)
+        self.assertEqual((self.api.sent[0]["recipient_type"], self.api.sent[0]["to"]), ("group", "120363"))
+
+    def test_stop_holds_until_start(self):
+        server = self.hook("--whatsapp-rate", "1")
+        self.add(server, {"type": "text"}, {"answer": {"text": "Yes?"}})
+        self.say(server, 1, "/STOP")
+        self.say(server, 2, "Hello?")
+        self.say(server, 3, "From another", **{"from": "4915112345"})
+        self.assertEqual([r["state"] for r in self.ended(server, 3)], ["unsent", "unsent", "sent"])
+        server.kill()
+        server.start()
+        self.say(server, 4, "Still there?")
+        self.assertIn("/stop", self.ended(server, 4)[3]["error"]["message"])
+        self.say(server, 5, "/start")
+        self.assertEqual(self.ended(server, 5)[4]["state"], "sent")
+        self.assertEqual([m["to"] for m in self.api.sent], ["4915112345", "16505551234"])
+
+    def test_outside_the_window_only_a_template_would_be_taken(self):
+        server = self.hook()
+        self.add(server, {"type": "text"}, {"answer": {"text": "Yes?"}})
+        self.say(server, 1, "Long ago", timestamp="1705234567")
+        one = self.ended(server, 1)[0]
+        self.assertEqual((one["state"], one["error"]["message"]),
+                         ("unsent", "The last message of the chat is older than 24 hours: only a template would be taken"))
+        self.api.fails["send"] = ["outside the window"]  # by its clock
+        self.say(server, 2, "Now")
+        two = self.ended(server, 2)[1]
+        self.assertEqual((two["state"], two["error"]["code"]), ("unsent", "131047"))
+        self.assertEqual(self.api.tries, 1)
+
+    def test_only_what_came_by_the_cloud_api_is_answered(self):
+        server = self.hook()
+        self.add(server, {}, {"answer": {"text": "Yes?"}})
+        server.post_json("/api/v1/messages", {"messageId": "b1", "chatJid": CHAT, "content": "By a bridge", "timestamp": time.time()})
+        server.post_json("/api/v1/messages", {"messageId": "b2", "chatJid": CHAT, "content": "x", "timestamp": time.time(),
+                                              "metadata": {"phoneNumberId": "../evil"}})
+        self.assertEqual({(r["state"], r["error"]["message"]) for r in self.ended(server, 2)}, {("unsent", "The message did not come by the Cloud API")})
+        server.post_json("/api/v1/admin/tenants", {"name": "shop"})
+        self.add(server, {}, {"answer": {"text": "Yes?"}}, tenant="shop")
+        server.request("POST", "/api/v1/messages", json.dumps({"messageId": "b1", "chatJid": CHAT, "content": "x", "metadata": {
+            "phoneNumberId": whatsapp.NUMBER}}).encode(), {"Content-Type": "application/json", "X-Tenant-Id": "shop"})
+        server.settle()
+        self.assertEqual(server.get("/api/v1/replies", X_Tenant_Id="shop").json["items"][0]["state"], "unsent")
+        self.assertEqual(self.api.tries, 0)
+
+
+class Sending(AnswerCase):
+    def hook(self, *flags, env=None):
+        server = super().hook(*flags, env=env)
+        if not server.get(RULES).json["workflows"]:
+            self.add(server, {"text": "a*"}, {"answer": {"text": "Yes?"}})
+        return server
+
+    def test_what_is_nobody_s_fault_is_waited_for(self):
+        server = self.hook("--webhook-attempts", "1")
+        self.api.fails["send"] = ["rate limit", "token expired", "rate limit"]
+        self.say(server, 1, "a")
+        self.say(server, 2, "a")
+        found = self.ended(server, 2)
+        self.assertEqual([(r["state"], r["attempts"]) for r in found], [("sent", 1)] * 2)
+        self.assertEqual(len(self.api.sent), 2)
+        self.assertIn("replies pause", server.log_text())
+
+    def test_while_all_pause_readiness_says_so(self):
+        server = self.hook("--webhook-retry-base", "10m", "--webhook-retry-max", "10m")
+        self.api.fails["send"] = ["token expired"]
+        self.say(server, 1, "a")
+        ready = wait_until(lambda: (answer := server.get("/readyz")).status == 503 and answer, "it is not ready")
+        self.assertIn("whatsapp.access_token", ready.body.decode())
+        self.assertNotIn(whatsapp.TOKEN, ready.body.decode() + server.log_text())
+        one = wait_until(lambda: (r := self.replies(server)[0])["state"] == "waiting" and r, "it waits")
+        self.assertEqual(one["attempts"], 0)
+
+    def test_what_may_go_well_later_is_tried_again(self):
+        server = self.hook()
+        self.api.fails["send"] = ["too many to one", "something went wrong"]
+        self.say(server, 1, "a")
+        one = self.ended(server, 1)[0]
+        self.assertEqual((one["state"], one["attempts"], self.api.tries), ("sent", 3, 3))
+
+    def test_what_cannot_be_delivered_is_dead(self):
+        server = self.hook()
+        for n, (wrong, code) in enumerate((("undeliverable", "131026"), ("template wanted", "132001"))):
+            self.api.fails["send"] = [wrong]
+            self.say(server, n, "a")
+            one = self.ended(server, n + 1)[n]
+            self.assertEqual((one["state"], one["error"]["code"], one["attempts"]), ("unsent", code, 1))
+        self.assertEqual(self.api.tries, 2)
+
+    def test_what_may_have_been_sent_is_not_sent_again(self):
+        server = self.hook()
+        self.api.fails["send"] = ["lost"]
+        self.say(server, 1, "a")
+        one = self.ended(server, 1)[0]
+        self.assertEqual((one["state"], "sentMessageId" in one), ("uncertain", False))
+        wamid = self.api.sent[0]["wamid"]
+        notify(server, notification(change(statuses=[status(wamid, "delivered", biz_opaque_callback_data=one["id"])])))
+        found = wait_until(lambda: (r := self.replies(server)[0])["state"] == "sent" and r, "its status says that it was sent")
+        self.assertEqual((found["sentMessageId"], found["delivery"], "error" in found), (wamid, "delivered", False))
+        said = self.get(server, wamid)
+        self.assertEqual((said["content"], said["fromMe"], said["state"], said["delivery"]), ("Yes?", True, "processed", "delivered"))
+        self.api.fails["send"] = ["gateway"]
+        self.say(server, 2, "a")
+        self.assertEqual(self.ended(server, 2)[1]["state"], "uncertain")
+        self.assertEqual(self.api.tries, 2)
+
+    def test_on_the_command_line(self):
+        server = self.hook()
+        self.say(server, 1, "a picture, please")
+        self.ended(server, 1)
+        self.assertIn("a picture, please", self.cli("messages", "list", "--chat", CHAT, "--type", "text", server=server).stdout)
+        shown = self.cli("messages", "show", "wamid.1", server=server).stdout
+        self.assertIn("a picture, please", shown)
+        self.assertIn("Yes?", shown)
+        found = json.loads(self.cli("messages", "show", "wamid.1", "--json", server=server).stdout)
+        self.assertEqual((found["content"], [r["text"] for r in found["replies"]]), ("a picture, please", ["Yes?"]))
+        self.assertIn("Yes?", self.cli("messages", "replies", "--state", "sent", server=server).stdout)
+        self.assertEqual(self.cli("messages", "show", "none", server=server).returncode, 1)
+
+    def test_statuses_are_kept(self):
+        server = self.hook()
+        self.say(server, 1, "a")
+        one = self.ended(server, 1)[0]
+        wamid, data = one["sentMessageId"], {"biz_opaque_callback_data": one["id"]}
+        for says in ("read", "sent", "delivered"):
+            notify(server, notification(change(statuses=[status(wamid, says, **data)])))
+        server.settle()
+        self.assertEqual((self.replies(server)[0]["delivery"], self.get(server, wamid)["content"]), ("read", "Yes?"))
+        self.say(server, 2, "a")
+        two = self.ended(server, 2)[1]
+        notify(server, notification(change(statuses=[status(two["sentMessageId"], "failed", ["undeliverable"], biz_opaque_callback_data=two["id"])])))
+        server.settle()
+        found = self.replies(server)[0]
+        self.assertEqual((found["state"], found["delivery"], found["error"]["code"]), ("sent", "failed", "131026"))
+
+    def test_killed_anywhere_nothing_is_said_twice(self):
+        server = self.hook("--whatsapp-rate", "1000")
+        for n in range(24):
+            self.say(server, n, "a")
+            if n % 6 == 5:
+                server.kill()
+                server.start()
+                for old in range(n + 1):  # it redelivers for days
+                    self.say(server, old, "a")
+        found = self.ended(server, 24)
+        said = [m["biz_opaque_callback_data"] for m in self.api.sent]
+        self.assertEqual(len(said), len(set(said)))
+        self.assertLessEqual({r["state"] for r in found}, {"sent", "uncertain"})
+        for one in found:  # what is said to be sent was
+            self.assertTrue(one["state"] == "uncertain" or one["id"] in said)
+
+    def killed_at(self, fault) -> tuple:
+        """The state in which a reply ends when the process dies there, and how often it was sent."""
+        server = self.hook("--fault", fault)
+        self.say(server, 1, "a")
+        wait_until(lambda: server.process.poll() is not None, "it is killed")
+        server.stop()
+        server.flags = [flag for flag in server.flags if flag not in ("--fault", fault)]
+        server.start()
+        return self.ended(server, 1)[0]["state"], len(self.api.sent)
+
+    def test_killed_before_it_is_taken_over_it_is_sent(self):
+        self.assertEqual(self.killed_at("meta.reply_put:kill@2"), ("sent", 1))
+
+    def test_killed_before_its_result_is_noted_it_is_uncertain(self):
+        self.assertEqual(self.killed_at("meta.reply_put:kill@3"), ("uncertain", 1))
+
+    def test_a_deleted_message_is_not_answered(self):
+        self.api.fails["send"] = ["too many to one"]
+        server = self.hook("--webhook-retry-base", "2s", "--webhook-retry-max", "2s")
+        self.say(server, 1, "a")
+        wait_until(lambda: self.api.tries == 1, "it is tried")
+        notify(server, notification(change([whatsapp.message(2, "revoke", {"original_message_id": "wamid.1"})])))
+        one = self.ended(server, 1)[0]
+        self.assertIn("deleted", one["error"]["message"])
+        self.assertEqual(self.api.tries, 1)
+
+
+class Notifications(AnswerCase):
+    def test_an_email(self):
+        box = mail.Mailbox()
+        self.addCleanup(box.stop)
+        box.answers = ["451 Not now"]
+        server = self.hook("--alert-smtp", box.address, "--alert-email-to", "ops@example.com", "--alert-email-from", "lens@example.com")
+        for wrong in ("nobody", "a@example.com,b@example.com", "a@example.com>"):
+            self.assert_problem(server.post_json(RULES, {"when": {}, "do": [{"notify": {"email": wrong}}]}), 400, "INVALID_REQUEST", wrong)
+        self.add(server, {"text": "*complaint*"}, {"notify": {"email": "shop@example.com"}}, name="Complaints")
+        self.say(server, 1, "A complaint\r\nBcc: x@example.com")
+        one = self.ended(server, 1)[0]
+        self.assertEqual((one["channel"], one["state"], one["attempts"]), ("email", "sent", 2))
+        (sender, to, message), = box.mails
+        self.assertEqual((sender, to, message["Bcc"]), ("lens@example.com", ["shop@example.com"], None))
+        self.assertIn("Complaints", message["Subject"])
+        self.assertIn("A complaint", message.get_content())
+
+    def test_a_topic(self):
+        server = self.hook()
+        server.post_json("/api/v1/admin/topics", {"name": "shop-messages"})
+        for wrong in ("deeplens.images.uploaded", "none"):
+            self.assert_problem(server.post_json(RULES, {"when": {}, "do": [{"notify": {"topic": wrong}}]}), 400, "INVALID_REQUEST", wrong)
+        self.assert_problem(server.post_json(RULES, {"when": {}, "do": [{"notify": {"email": "a@example.com"}}]}), 400, "INVALID_REQUEST", "alert.smtp")
+        self.add(server, {}, {"notify": {"topic": "shop-messages"}}, name="Shop")
+        for _ in range(2):
+            self.say(server, 1, "Hi")
+        one = self.ended(server, 1)[0]
+        self.assertEqual((one["channel"], one["state"]), ("topic", "sent"))
+        records = server.records("shop-messages")
+        self.assertEqual([(r["key"], r["value"]["workflow"], r["value"]["message"]["content"]) for r in records], [(CHAT, "Shop", "Hi")])
+        server.request("DELETE", "/api/v1/admin/topics/shop-messages")
+        self.say(server, 2, "Hi")
+        self.assertEqual(self.ended(server, 2)[1]["state"], "unsent")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
 
 SECRET, VERIFY, TOKEN = "0123456789abcdef0123456789abcdef", "a token to verify", "EAAG-access-token"
@@ -19,6 +20,7 @@ ERRORS = {
     "undeliverable": (400, 131026, None, "Message undeliverable"),
     "outside the window": (400, 131047, None, "Re-engagement message"),
     "template wanted": (404, 132001, None, "(#132001) Template name does not exist in the translation"),
+    "too many to one": (400, 131056, None, "(Business Account, Consumer Account) pair rate limit hit"),
     "something went wrong": (500, 131000, None, "Something went wrong"),
 }
 
@@ -41,8 +43,8 @@ def message(number, kind, part, **members) -> dict:
     return {k: v for k, v in made.items() if k != "text" or kind == "text"}
 
 
-def status(of, says, errors=(), at=1705234600, to="16505551234") -> dict:
-    return {"id": of, "status": says, "timestamp": str(at), "recipient_id": to, **({"errors": [error_of(e) for e in errors]} if errors else {}),
+def status(of, says, errors=(), at=1705234600, to="16505551234", **members) -> dict:
+    return {**members, "id": of, "status": says, "timestamp": str(at), "recipient_id": to, **({"errors": [error_of(e) for e in errors]} if errors else {}),
             "conversation": {"id": "c1", "origin": {"type": "service"}}, "pricing": {"billable": True, "pricing_model": "CBP"}}
 
 
@@ -71,13 +73,16 @@ def notify(server, body, headers=None):
 # ---- What is asked of it
 
 class CloudApi:
-    """Media by their ids: GET /v23.0/ID gives an address, which gives the bytes for a while, both with the token.
+    """Messages to be sent: POST /v23.0/NUMBER/messages. And media by their ids: GET /v23.0/ID gives an address, which gives the bytes for a while, both with the token.
 
     `media`: id -> (type, bytes). `fails`: what goes wrong next, by "id" (asking for the address) or "url" (asking for
-    the bytes): names of ERRORS, or "expired" for an address that is not good any more."""
+    the bytes): names of ERRORS, or "expired" for an address that is not good any more; by "send" also "lost", for a
+    message that is taken, but the answer is lost, and "gateway" for a server between. `sent`: the messages that were
+    taken, each with the `wamid` that it got."""
 
     def __init__(self):
-        self.media, self.fails, self.asked, self.lock = {}, {"id": [], "url": []}, [], threading.Lock()
+        self.media, self.fails, self.asked, self.lock = {}, {"id": [], "url": [], "send": []}, [], threading.Lock()
+        self.sent, self.tries = [], 0
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -85,6 +90,9 @@ class CloudApi:
 
             def do_GET(self):
                 api.answer(self)
+
+            def do_POST(self):
+                api.take(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
             def reply(self, status, kind, body, headers=()):
                 self.send_response(status)
@@ -132,6 +140,28 @@ class CloudApi:
                  "sha256": hashlib.sha256(data).hexdigest(), "file_size": str(len(data)), "id": media_id}).encode())
         else:
             handler.reply(200, *self.media[media_id])
+
+    def take(self, handler, message):
+        with self.lock:
+            self.tries += 1
+            wrong = self.fails["send"].pop(0) if self.fails["send"] else None
+            known = handler.path == f"/v23.0/{NUMBER}/messages" and handler.headers["Authorization"] == "Bearer " + TOKEN
+            if known and wrong in (None, "lost"):
+                message["wamid"] = f"wamid.OUT{len(self.sent)}"
+                self.sent.append(message)
+        if not known:
+            self.fail(handler, "token expired")
+        elif wrong == "lost":
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
+        elif wrong == "gateway":
+            handler.reply(502, "text/html", b"<h1>Bad gateway</h1>")
+        elif wrong:
+            self.fail(handler, wrong)
+        else:
+            handler.reply(200, "application/json", json.dumps(
+                {"messaging_product": "whatsapp", "contacts": [{"input": message["to"], "wa_id": message["to"]}],
+                 "messages": [{"id": message["wamid"]}]}).encode())
 
     def close(self):
         self.server.shutdown()

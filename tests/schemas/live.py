@@ -404,6 +404,18 @@ def use_workflows(client):
     client.ask("POST", flows + "/test", body=b'{"limit":0}', kind=kind)
     client.ask("DELETE", flows + "/{id}", one)
     client.ask("DELETE", flows + "/{id}", one)
+    rule["do"] = [{"answer": {"find": {"limit": 3}}}, {"answer": "status"}]  # of what no bridge's message gets
+    one = {"id": client.ask("POST", flows, body=json.dumps(rule).encode(), kind=kind)[1]["id"]}
+    message = {"messageId": "m9", "chatJid": "1@s.whatsapp.net", "content": "Hello", "timestamp": 1705234567}
+    client.ask("POST", "/api/v1/messages", body=json.dumps(message).encode(), kind=kind)
+    deadline = time.monotonic() + WAIT
+    while len(client.ask("GET", "/api/v1/replies", query="?messageId=m9")[1]["items"]) < 2:
+        if time.monotonic() > deadline:
+            raise RuntimeError("a message is not answered")
+        time.sleep(0.05)
+    client.ask("GET", "/api/v1/replies", query="?state=unsent&limit=1")
+    client.ask("GET", "/api/v1/replies", query="?state=none")
+    client.ask("DELETE", flows + "/{id}", one)
 
 
 def use_alerts(client):

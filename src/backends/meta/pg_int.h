@@ -8,7 +8,7 @@
 // pg_writer.c   the thread that writes: group commit, durability, trying again
 // pg_group.c    what the writer does with a group of transactions
 // pg_media.c, pg_frame.c, pg_alike.c, pg_step.c, pg_tenant.c, pg_inbox.c, pg_retry.c, pg_outbox.c, pg_change.c,
-// pg_webhook.c, pg_receipt.c, pg_message.c, pg_workflow.c, pg_run.c   the operations
+// pg_webhook.c, pg_receipt.c, pg_message.c, pg_workflow.c, pg_run.c, pg_reply.c   the operations
 #ifndef DEEPLENS_BACKENDS_META_PG_INT_H
 #define DEEPLENS_BACKENDS_META_PG_INT_H
 
@@ -376,6 +376,20 @@ int pg_workflow_put(struct meta_tx *tx, const struct meta_workflow *row, struct 
 int pg_workflow_list(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
                      size_t *count, struct error *err);
 int pg_workflow_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int pg_reply_put(struct meta_tx *tx, const struct meta_reply *row, struct error *err);
+int pg_reply_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct meta_reply *out,
+                 struct error *err);
+int pg_reply_list(struct meta_tx *tx, struct arena *arena, const struct reply_query *query, struct meta_reply **out,
+                  size_t *count, struct error *err);
+int pg_reply_due(struct meta_tx *tx, const char *channel, int64_t now_ms, bool *out, struct error *err);
+int pg_reply_claim(struct meta_tx *tx, struct arena *arena, const char *channel, int64_t now_ms, int64_t until_ms,
+                   struct meta_reply *out, bool *found, struct error *err);
+int pg_reply_lost(struct meta_tx *tx, int64_t before_ms, int64_t now_ms, const char *why, struct error *err);
+int pg_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, int64_t now_ms, const char *why,
+                    struct error *err);
+int pg_optout_put(struct meta_tx *tx, const char *tenant, const char *sender, int64_t at_ms, struct error *err);
+int pg_optout_remove(struct meta_tx *tx, const char *tenant, const char *sender, struct error *err);
+int pg_optout_get(struct meta_tx *tx, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

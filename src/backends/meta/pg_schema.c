@@ -326,9 +326,45 @@ static const char version_13[] = "CREATE TABLE run ("
                                  "CREATE INDEX run_by_time ON run (created_ms, id);"
                                  "CREATE INDEX run_by_end ON run (ended_ms) WHERE ended_ms > 0;";
 
-static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3, version_4, version_5,
-                                                    version_6,  version_7,  version_8, version_9, version_10,
-                                                    version_11, version_12, version_13};
+// What workflows have to say to people (state: enum reply_state), and who does not want to hear.
+static const char version_14[] = "CREATE TABLE reply ("
+                                 " num BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+                                 " tenant " TEXT " NOT NULL,"
+                                 " id " TEXT " NOT NULL,"
+                                 " channel TEXT NOT NULL,"
+                                 " workflow TEXT,"
+                                 " message " TEXT " NOT NULL,"
+                                 " chat " TEXT " NOT NULL,"
+                                 " sender " TEXT " NOT NULL,"
+                                 " item " TEXT ","
+                                 " what TEXT NOT NULL,"
+                                 " state BIGINT NOT NULL,"
+                                 " attempts BIGINT NOT NULL,"
+                                 " not_before_ms BIGINT NOT NULL,"
+                                 " created_ms BIGINT NOT NULL,"
+                                 " begun_ms BIGINT NOT NULL,"
+                                 " ended_ms BIGINT NOT NULL,"
+                                 " text TEXT,"
+                                 " sent_id TEXT,"
+                                 " error_code TEXT,"
+                                 " error TEXT"
+                                 ");"
+                                 "CREATE UNIQUE INDEX reply_by_id ON reply (tenant, id);"
+                                 "CREATE INDEX reply_due ON reply (channel, not_before_ms, num) WHERE state = 0;"
+                                 "CREATE INDEX reply_begun ON reply (begun_ms) WHERE state = 1;"
+                                 "CREATE INDEX reply_waiting_of ON reply (tenant, sender) WHERE state = 0;"
+                                 "CREATE INDEX reply_by_chat ON reply (tenant, chat, num);"
+                                 "CREATE INDEX reply_by_message ON reply (tenant, message, num);"
+                                 "CREATE TABLE optout ("
+                                 " tenant " TEXT " NOT NULL,"
+                                 " sender " TEXT " NOT NULL,"
+                                 " at_ms BIGINT NOT NULL,"
+                                 " PRIMARY KEY (tenant, sender)"
+                                 ");" WALL("reply", "") WALL("optout", "");
+
+static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4, version_5,
+                                                    version_6,  version_7,  version_8,  version_9, version_10,
+                                                    version_11, version_12, version_13, version_14};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };
 

@@ -315,6 +315,20 @@ int sq_workflow_put(struct meta_tx *tx, const struct meta_workflow *row, struct 
 int sq_workflow_list(struct meta_tx *tx, struct arena *arena, const char *tenant, struct meta_workflow **out,
                      size_t *count, struct error *err);
 int sq_workflow_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int sq_reply_put(struct meta_tx *tx, const struct meta_reply *row, struct error *err);
+int sq_reply_get(struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id, struct meta_reply *out,
+                 struct error *err);
+int sq_reply_list(struct meta_tx *tx, struct arena *arena, const struct reply_query *query, struct meta_reply **out,
+                  size_t *count, struct error *err);
+int sq_reply_due(struct meta_tx *tx, const char *channel, int64_t now_ms, bool *out, struct error *err);
+int sq_reply_claim(struct meta_tx *tx, struct arena *arena, const char *channel, int64_t now_ms, int64_t until_ms,
+                   struct meta_reply *out, bool *found, struct error *err);
+int sq_reply_lost(struct meta_tx *tx, int64_t before_ms, int64_t now_ms, const char *why, struct error *err);
+int sq_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, int64_t now_ms, const char *why,
+                    struct error *err);
+int sq_optout_put(struct meta_tx *tx, const char *tenant, const char *sender, int64_t at_ms, struct error *err);
+int sq_optout_remove(struct meta_tx *tx, const char *tenant, const char *sender, struct error *err);
+int sq_optout_get(struct meta_tx *tx, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 
