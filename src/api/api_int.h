@@ -86,6 +86,8 @@ API_HANDLER(api_duplicates);
 API_HANDLER(api_message_take);
 API_HANDLER(api_message_get);
 API_HANDLER(api_messages);
+API_HANDLER(api_messages_erase);
+API_HANDLER(api_messages_export);
 API_HANDLER(api_whatsapp_verify);
 API_HANDLER(api_whatsapp_notify);
 API_HANDLER(api_replies);

@@ -6,8 +6,9 @@
 #include "api/api_int.h"
 #include "base/clock.h"
 #include "flow/message.h"
+#include "flow/reply.h"
 
-enum { PAGE = 50, PAGE_MAX = 200 };
+enum { PAGE = 50, PAGE_MAX = 200, EXPORT_REPLIES = 9999 };
 
 // --- How a message looks
 
@@ -43,6 +44,7 @@ static json_t *message_json(const struct meta_message *m)
         json_pack("{s:s,s:s,s:s,s:b,s:s,s:s,s:s?,s:o}", "messageId", m->id, "tenantId", m->tenant, "chatJid", m->chat,
                   "fromMe", m->from_me, "messageType", m->type, "state", message_state_name(m->state), "content",
                   m->content, "metadata", metadata ? metadata : json_object());
+    js_set_str(json, "sender", m->sender);
     js_set_time(json, "sentAt", m->sent_ms);
     js_set_time(json, "receivedAt", m->received_ms);
     js_set_time(json, "updatedAt", m->updated_ms);
@@ -222,6 +224,7 @@ static int read_query(struct http_request *req, struct message_query *q, struct 
     q->state = given ? (int)state : -1;
     q->chat = api_given(req, "chatJid");
     q->type = api_given(req, "messageType");
+    q->of = api_given(req, "sender");
     if (api_tenant(req, NULL, &q->tenant, err) < 0 || api_time(req, "from", &q->from_ms, err) < 0 ||
         api_time(req, "to", &q->to_ms, err) < 0 || api_int(req, "limit", 1, PAGE_MAX, PAGE, &limit, err) < 0)
         return -1;
@@ -272,4 +275,78 @@ void api_messages(struct http_request *req, void *ctx, void *sink)
     json_t *next =
         count > limit ? json_sprintf("%lld.%s", (long long)rows[limit - 1].sent_ms, rows[limit - 1].id) : json_null();
     http_reply_json(req, 200, json_pack("{s:o,s:o}", "items", items, "nextCursor", next));
+}
+
+// ---- Everything of one sender
+
+static int read_sender(const struct http_request *req, const char *const *known, json_t **json, const char **tenant,
+                       const char **sender, struct error *err)
+{
+    const char *given;
+    if (api_body_known(req, known, json, err) < 0 || api_member_text(*json, "sender", sender, err) < 0 ||
+        api_member_text(*json, "tenantId", &given, err) < 0)
+        return -1;
+    return api_tenant(req, given, tenant, err);
+}
+
+void api_messages_erase(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    static const char *const known[] = {"tenantId", "sender", "dryRun", NULL};
+    const char *tenant, *sender;
+    bool dry_run;
+    _cleanup_json_ json_t *json = NULL;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = read_sender(req, known, &json, &tenant, &sender, &err);
+    if (rc == 0)
+        rc = api_member_flag(json, "dryRun", false, &dry_run, &err);
+    if (rc == 0)
+        rc = message_erase(api_flow(ctx), tenant, sender, dry_run, &body, &err);
+    api_reply(req, 200, rc, body, &err);
+}
+
+// A page of their messages; with the first one, what was said to them.
+static int export_page(struct http_request *req, struct flow *f, struct message_query *q, json_t **out,
+                       struct error *err)
+{
+    int64_t stopped_ms;
+    struct meta_message *rows;
+    size_t count;
+    json_t *replies = NULL;
+    const struct reply_list_query said = {.tenant = q->tenant, .sender = q->of, .limit = EXPORT_REPLIES};
+    if (message_stopped(f, q->tenant, q->of, &stopped_ms, err) < 0 ||
+        message_list(f, http_arena(req), q, &rows, &count, err) < 0 ||
+        (!q->before_id && reply_list(f, &said, &replies, err) < 0))
+        return -1;
+    json_t *items = json_array(), *next = json_null();
+    for (size_t i = 0; i < count && i < PAGE_MAX; i++)
+        json_array_append_new(items, message_json(&rows[i]));
+    if (count > PAGE_MAX)
+        next = json_sprintf("%lld.%s", (long long)rows[PAGE_MAX - 1].sent_ms, rows[PAGE_MAX - 1].id);
+    *out = json_pack("{s:s,s:o,s:o}", "sender", q->of, "messages", items, "nextCursor", next);
+    js_set_time(*out, "stoppedAt", stopped_ms);
+    if (replies)
+        json_object_set(*out, "replies", json_object_get(replies, "items"));
+    json_decref(replies);
+    return 0;
+}
+
+void api_messages_export(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    static const char *const known[] = {"tenantId", "sender", "cursor", NULL};
+    const char *cursor;
+    struct message_query query = {.state = -1, .limit = PAGE_MAX + 1};
+    _cleanup_json_ json_t *json = NULL;
+    json_t *body = NULL;
+    struct error err = {0};
+    int rc = read_sender(req, known, &json, &query.tenant, &query.of, &err);
+    if (rc == 0)
+        rc = api_member_text(json, "cursor", &cursor, &err);
+    if (rc == 0)
+        rc = read_cursor(cursor, &query, &err);
+    if (rc == 0)
+        rc = export_page(req, api_flow(ctx), &query, &body, &err);
+    api_reply(req, 200, rc, body, &err);
 }

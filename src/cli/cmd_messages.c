@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// deeplens messages list | show | replies
+// deeplens messages list | show | replies | export | erase
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +13,9 @@
 enum { PAGE = 200 };
 
 struct messages_options {
-    const char *tenant, *chat, *type, *state, *from, *to, *message;
+    const char *tenant, *chat, *type, *state, *from, *to, *message, *sender;
     int64_t limit;
-    bool json;
+    bool json, yes, dry_run;
 };
 
 #define SHARED_OPTIONS                                                                                                 \
@@ -45,6 +45,23 @@ static const struct option_def replies_options[] = {
     END_OPTION,
 };
 
+#define SENDER_OPTION                                                                                                  \
+    TEXT_OPTION(struct messages_options, sender, "sender", "JID", "Whose, such as 16505551234@s.whatsapp.net")
+static const struct option_def export_options[] = {
+    SENDER_OPTION,
+    TEXT_OPTION(struct messages_options, tenant, "tenant", "NAME", "Of this tenant"),
+    END_OPTION,
+};
+static const struct option_def erase_options[] = {
+    SENDER_OPTION,
+    FLAG_OPTION(struct messages_options, dry_run, "dry-run", "Only say how much it would be"),
+    FLAG_OPTION(struct messages_options, yes, "yes", "Do not ask"),
+    SHARED_OPTIONS,
+    END_OPTION,
+};
+
+static int run_export(struct cli *cli, int argc, char **argv);
+static int run_erase(struct cli *cli, int argc, char **argv);
 static int run_list(struct cli *cli, int argc, char **argv);
 static int run_show(struct cli *cli, int argc, char **argv);
 static int run_replies(struct cli *cli, int argc, char **argv);
@@ -75,6 +92,25 @@ static const struct command messages_replies = {
     .examples = "deeplens messages replies --state uncertain",
     .options = replies_options,
     .run = run_replies,
+};
+
+static const struct command messages_export = {
+    .name = "messages export",
+    .usage = "--sender JID [OPTIONS]",
+    .summary = "Print all that is kept of a sender: messages, replies, whether they want none; JSON",
+    .details = "The pictures and videos themselves are at the `mediaUrl` of their messages.",
+    .examples = "deeplens messages export --sender 16505551234@s.whatsapp.net > their.json",
+    .options = export_options,
+    .run = run_export,
+};
+
+static const struct command messages_erase = {
+    .name = "messages erase",
+    .usage = "--sender JID [OPTIONS]",
+    .summary = "Erase all messages of a sender and of the chat with them, with their items and replies",
+    .examples = "deeplens messages erase --sender 16505551234@s.whatsapp.net --dry-run",
+    .options = erase_options,
+    .run = run_erase,
 };
 
 // One page of a list.
@@ -207,6 +243,75 @@ static int run_replies(struct cli *cli, int argc, char **argv)
     return EXIT_DONE;
 }
 
+// ---- Everything of one sender
+
+static int check_sender(const struct messages_options *o, struct error *err)
+{
+    return o->sender ? 0 : error_set(err, ERR_USAGE, "Say whose: --sender JID");
+}
+
+// All pages in one document, printed as they come.
+static int export_all(struct client *client, const char *sender, json_t **out, struct error *err)
+{
+    _cleanup_json_ json_t *all = NULL, *body = json_pack("{s:s}", "sender", sender);
+    const char *cursor = NULL;
+    do {
+        _cleanup_json_ json_t *page = NULL;
+        if (client_call(client, "POST", MESSAGES "/export", body, &page, err) < 0)
+            return -1;
+        cursor = js_str(page, "nextCursor", NULL);
+        js_set_str(body, "cursor", cursor);
+        if (all)
+            json_array_extend(js_arr(all, "messages"), js_arr(page, "messages"));
+        else
+            all = json_incref(page);
+    } while (cursor);
+    json_object_del(all, "nextCursor");
+    *out = json_incref(all);
+    return 0;
+}
+
+static int run_export(struct cli *cli, int argc, char **argv)
+{
+    struct messages_options o = {0};
+    int code;
+    if (cli_parse(cli, &messages_export, &o, &argc, argv, 0, 0, &code) < 0)
+        return code;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_json_ json_t *answer = NULL;
+    struct error err;
+    if (check_sender(&o, &err) < 0)
+        return cli_misused(cli, &messages_export, &err);
+    if (cli_connect(cli, true, o.tenant, &client, &err) < 0 || export_all(client, o.sender, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    return cli_print_json(answer);
+}
+
+static int run_erase(struct cli *cli, int argc, char **argv)
+{
+    struct messages_options o = {0};
+    char question[512];
+    int code;
+    if (cli_parse(cli, &messages_erase, &o, &argc, argv, 0, 0, &code) < 0)
+        return code;
+    _cleanup_client_ struct client *client = NULL;
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    struct error err;
+    if (check_sender(&o, &err) < 0)
+        return cli_misused(cli, &messages_erase, &err);
+    js_set_str(body, "sender", o.sender);
+    json_object_set_new(body, "dryRun", json_boolean(o.dry_run));
+    snprintf(question, sizeof question, "Erase all messages of %.256s, with their items?", o.sender);
+    if ((!o.dry_run && cli_confirm(o.yes, question, &err) < 0) || cli_connect(cli, true, o.tenant, &client, &err) < 0 ||
+        client_call(client, "POST", MESSAGES "/erase", body, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (o.json)
+        return cli_print_json(answer);
+    printf("%" PRId64 " messages and %" PRId64 " items %s.\n", js_int(answer, "messages", 0),
+           js_int(answer, "items", 0), o.dry_run ? "would be erased" : "are erased");
+    return EXIT_DONE;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     return cli_run_sub(cli, &command_messages, argc, argv);
@@ -214,9 +319,10 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_messages = {
     .name = "messages",
-    .usage = "list | show ID | replies",
+    .usage = "list | show ID | replies | export --sender JID | erase --sender JID",
     .summary = "Messages of chats, and what was said to them",
     .details = "See docs/WHATSAPP.md.",
-    .subs = (const struct command *const[]){&messages_list, &messages_show, &messages_replies, NULL},
+    .subs = (const struct command *const[]){&messages_list, &messages_show, &messages_replies, &messages_export,
+                                            &messages_erase, NULL},
     .run = run,
 };

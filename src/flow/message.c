@@ -102,6 +102,7 @@ static struct meta_message make_row(const struct event *event, const char *metad
     return (struct meta_message){.id = m->id,
                                  .tenant = event->tenant,
                                  .chat = event->media_id,
+                                 .sender = m->from_me ? NULL : message_sender(event),
                                  .from_me = m->from_me,
                                  .type = m->type,
                                  .state = MESSAGE_READY,
@@ -191,15 +192,30 @@ struct take {
     size_t count;
 };
 
+// Or the one that it changes: nothing is kept of either.
+static int was_erased(struct take *t, struct meta_tx *tx, const struct event *event, bool *out, struct error *err)
+{
+    const char *target = message_changes_another(event->message.type) ? target_of(&event->message) : NULL;
+    if (message_erased(t->flow, tx, t->arena, t->tenant, event->message.id, out, err) < 0)
+        return -1;
+    return !*out && target ? message_erased(t->flow, tx, t->arena, t->tenant, target, out, err) : 0;
+}
+
 static int take_one(struct take *t, struct meta_tx *tx, size_t i, struct error *err)
 {
-    bool added;
+    bool added, erased;
     struct meta_message row;
     if (row_of(t->flow, tx, t->arena, &t->events[i], &row, &added, err) < 0)
         return -1;
     t->out[i] = (struct message_taken){.id = row.id, .state = row.state, .duplicate = !added};
     if (!added)
         return 0;
+    if (was_erased(t, tx, &t->events[i], &erased, err) < 0)
+        return -1;
+    if (erased) {
+        t->out[i] = (struct message_taken){.id = row.id, .state = MESSAGE_PROCESSED, .duplicate = true};
+        return 0;
+    }
     if (t->flow->meta.ops->message_put(tx, &row, err) < 0)
         return -1;
     return flow_publish_tx(t->flow, tx, &t->emits[i], err);
@@ -352,8 +368,8 @@ static void edit(const struct meta_message *by, struct meta_message *target)
 }
 
 // The item goes with its message, also when the message failed after it was made, and names none.
-static int remove_media(struct flow *f, struct meta_tx *tx, struct arena *arena, struct meta_message *row,
-                        struct error *err)
+int message_remove_media_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, struct meta_message *row,
+                            struct error *err)
 {
     struct error why = {0};
     struct emit event;
@@ -375,7 +391,7 @@ static int remove_content(struct flow *f, struct meta_tx *tx, struct arena *aren
     target->content = NULL;
     target->metadata = "{}";
     target->reactions = NULL;
-    return remove_media(f, tx, arena, target, err);
+    return message_remove_media_tx(f, tx, arena, target, err);
 }
 
 // News come in any order: what was read was delivered.
@@ -462,7 +478,7 @@ static int has_tenant(struct flow *f, struct meta_tx *tx, struct job *job, bool 
 
 int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, struct error *err)
 {
-    bool added, tenant;
+    bool added, tenant, erased = false;
     struct meta_message row;
     if (has_tenant(f, tx, job, &tenant, err) < 0)
         return STEP_FAILED;
@@ -470,6 +486,10 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
         return STEP_OK;
     if (row_of(f, tx, &job->arena, &job->event, &row, &added, err) < 0)
         return STEP_FAILED;
+    if (added && message_erased(f, tx, &job->arena, row.tenant, row.id, &erased, err) < 0)
+        return STEP_FAILED;
+    if (erased) // meanwhile, while its item was being made, or it comes again
+        return message_remove_media_tx(f, tx, &job->arena, &row, err) < 0 ? STEP_FAILED : STEP_OK;
     if (added && !job->foreign) // its row was made when it was taken, and went with its tenant
         return STEP_OK;
     if (row.state == MESSAGE_PROCESSED) // it came before, under another event
@@ -479,7 +499,7 @@ int step_message_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
     if (strcmp(row.type, "edit") == 0) // the text is where it belongs, and goes when that is deleted
         row.content = NULL;
     row.media_id = job->state;
-    if (row.deleted_ms && remove_media(f, tx, &job->arena, &row, err) < 0) // meanwhile
+    if (row.deleted_ms && message_remove_media_tx(f, tx, &job->arena, &row, err) < 0) // meanwhile
         return STEP_FAILED;
     row.state = MESSAGE_PROCESSED;
     row.error_code = row.error_message = NULL;
@@ -495,7 +515,7 @@ int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const c
         const char *status;
         enum message_state state;
     } known[] = {{"running", MESSAGE_PROCESSING}, {"retrying", MESSAGE_QUEUED}, {"failed", MESSAGE_FAILED}};
-    bool added, tenant;
+    bool added, tenant, erased = false;
     struct meta_message row;
     struct error why = {0};
     size_t i = 0;
@@ -510,6 +530,10 @@ int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const c
     if (row_of(f, tx, &job->arena, &job->event, &row, &added, &why) < 0)
         return why.code == ERR_EVENT_INVALID ? 0 : error_copy(err, &why); // its work says it
     if (row.state == MESSAGE_PROCESSED || (added && !job->foreign))       // as in step_message_apply
+        return 0;
+    if (added && message_erased(f, tx, &job->arena, row.tenant, row.id, &erased, err) < 0)
+        return -1;
+    if (erased)
         return 0;
     row.state = known[i].state;
     row.updated_ms = clock_now_ms();

@@ -45,6 +45,13 @@ int message_get(struct flow *f, struct arena *arena, const char *tenant, const c
 int message_list(struct flow *f, struct arena *arena, const struct message_query *query, struct meta_message **out,
                  size_t *count, struct error *err);
 
+// Erases all messages of a sender and of the chat with them, their items, reactions and replies: `{sender, dryRun,
+// messages, items}`, new. Durable; cut off, it may be asked for again. See message_erase.c.
+int message_erase(struct flow *f, const char *tenant, const char *sender, bool dry_run, json_t **out,
+                  struct error *err);
+// Since when they want no answers; 0: they may be answered.
+int message_stopped(struct flow *f, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
+
 // For the runner: notes in the message's row how its step goes, as the steps of an item show it.
 int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const char *status, struct error *err);
 

@@ -18,6 +18,14 @@ bool message_changes_another(const char *type);
 int message_said_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, const struct meta_message *said,
                     struct error *err);
 
+// The item goes with its message.
+int message_remove_media_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, struct meta_message *row,
+                            struct error *err);
+
+// Was this message erased with its sender?
+int message_erased(struct flow *f, struct meta_tx *tx, struct arena *arena, const char *tenant, const char *id,
+                   bool *out, struct error *err);
+
 // Fetches the message's picture or video and makes its item, which is there afterwards (or was, and is deleted): its id
 // goes to *out, in the job's arena; NULL: the message has none. Harmless when done again. See message_media.c.
 int message_ingest(struct flow *f, struct job *job, const char **out, struct error *err);

@@ -185,6 +185,7 @@ static int read_query(const struct reply_list_query *given, struct reply_query *
     *out = (struct reply_query){.tenant = given->tenant,
                                 .chat = given->chat,
                                 .message = given->message,
+                                .of = given->sender,
                                 .state = -1,
                                 .limit = given->limit + 1}; // one more tells whether there is a next page
     if (given->state && reply_state_parse(given->state, &state) < 0)

@@ -44,7 +44,7 @@ int reply_heard_tx(struct flow *f, struct meta_tx *tx, struct arena *arena, cons
 
 struct reply_list_query {
     const char *tenant;
-    const char *chat, *message, *state, *cursor; // NULL: any, the newest
+    const char *chat, *message, *sender, *state, *cursor; // NULL: any, the newest; sender: also in the chat with them
     size_t limit;
 };
 

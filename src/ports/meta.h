@@ -277,6 +277,7 @@ int message_state_parse(const char *name, enum message_state *out); // -1 when u
 struct meta_message { // of a chat
     const char *id;   // as its sender's program gave it; unique within the tenant
     const char *tenant, *chat;
+    const char *sender; // NULL: us, or not known
     bool from_me;
     const char *type; // "text" "image" …: any name
     enum message_state state;
@@ -296,6 +297,7 @@ struct meta_message { // of a chat
 struct message_query { // newest first: by sent_ms, then id, both descending
     const char *tenant;
     const char *chat, *type; // NULL: any
+    const char *of;          // sent by this one, or in the chat with them; NULL: any
     int state;               // enum message_state; -1: any
     int64_t from_ms, to_ms;  // sent at or after / before; 0: no bound
     const char *before_id;   // the cursor: continue behind this row; NULL: from the start
@@ -343,6 +345,7 @@ struct meta_reply { // what a workflow has to say to somebody; see flow/reply.h
 struct reply_query { // the newest first
     const char *tenant;
     const char *chat, *message; // NULL: any
+    const char *of;             // to this sender, or in the chat with them; NULL: any
     int state;                  // enum reply_state; -1: any
     int64_t before;             // continue behind this num; 0: from the start
     size_t limit;
@@ -559,6 +562,11 @@ struct meta_ops {
     int (*message_list)(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
                         struct meta_message **out, size_t *count, struct error *err);
 
+    int (*message_remove)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err); // 0 when gone
+    // What was erased, by a hash of its id: it is not taken again.
+    int (*erased_put)(struct meta_tx *tx, const char *tenant, const char *hash, int64_t at_ms, struct error *err);
+    int (*erased_get)(struct meta_tx *tx, const char *tenant, const char *hash, bool *out, struct error *err);
+
     // Rules for messages. put replaces the one of that id; list: by their ids; remove: ERR_NOT_FOUND. They go with
     // their tenant.
     int (*workflow_put)(struct meta_tx *tx, const struct meta_workflow *row, struct error *err);
@@ -579,6 +587,7 @@ struct meta_ops {
     int (*reply_claim)(struct meta_tx *tx, struct arena *arena, const char *channel, int64_t now_ms, int64_t until_ms,
                        struct meta_reply *out, bool *found, struct error *err);
     int (*reply_lost)(struct meta_tx *tx, int64_t before_ms, int64_t now_ms, const char *why, struct error *err);
+    int (*reply_forget)(struct meta_tx *tx, const char *tenant, const char *of, struct error *err); // see reply_query
     int (*reply_cancel)(struct meta_tx *tx, const char *tenant, const char *sender, int64_t now_ms, const char *why,
                         struct error *err);
 

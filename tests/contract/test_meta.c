@@ -247,6 +247,10 @@ OP(reply_cancel, reply_cancel(tx, c->tenant, c->id, c->ms, c->text, err))
 OP(optout_put, optout_put(tx, c->tenant, c->id, c->ms, err))
 OP(optout_remove, optout_remove(tx, c->tenant, c->id, err))
 OP(optout_get, optout_get(tx, c->tenant, c->id, &c->ms, err))
+OP(message_remove, message_remove(tx, c->tenant, c->id, err))
+OP(erased_put, erased_put(tx, c->tenant, c->text, c->ms, err))
+OP(erased_get, erased_get(tx, c->tenant, c->text, &c->waits, err))
+OP(reply_forget, reply_forget(tx, c->tenant, c->id, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -2073,6 +2077,40 @@ static void g9_messages_go_with_their_tenant(void **state)
     assert_reads(&c, message_get);
 }
 
+static void g9_what_somebody_sent_is_found_and_removed(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *id, *chat, *sender;
+    } rows[] = {
+        {"m1", "a@s", "a@s"}, {"m2", "g@g", "a@s"}, {"m3", "g@g", "b@s"}, {"m4", "a@s", NULL}, {"m5", "b@s", "b@s"}};
+    add_tenant(f, "shop");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct meta_message row = text_message("default", rows[i].id, rows[i].chat, (int64_t)i);
+        row.sender = rows[i].sender;
+        put_message(f, &row);
+    }
+    struct call c = {.f = f, .tenant = "default", .id = "m2", .text = "hash", .ms = 5};
+    assert_reads(&c, message_get);
+    assert_string_equal(c.said.sender, "a@s");
+    assert_messages(f, &(struct message_query){.tenant = "default", .of = "a@s", .state = -1, .limit = 10}, "m4 m2 m1");
+    assert_messages(f, &(struct message_query){.tenant = "default", .of = "a@s", .state = -1, .limit = 1}, "m4");
+    assert_messages(f, &(struct message_query){.tenant = "shop", .of = "a@s", .state = -1, .limit = 10}, "");
+    assert_writes(&c, message_remove);
+    assert_writes(&c, message_remove);
+    assert_messages(f, &(struct message_query){.tenant = "default", .of = "a@s", .state = -1, .limit = 10}, "m4 m1");
+    assert_writes(&c, erased_put);
+    assert_writes(&c, erased_put);
+    assert_reads(&c, erased_get);
+    assert_true(c.waits);
+    c.tenant = "shop";
+    assert_reads(&c, erased_get);
+    assert_false(c.waits);
+    c.tenant = "default", c.text = "other";
+    assert_reads(&c, erased_get);
+    assert_false(c.waits);
+}
+
 // ---- Workflows
 
 static void put_workflow(struct fixture *f, const char *tenant, const char *id, const char *text)
@@ -2210,6 +2248,26 @@ static void replies_are_listed_newest_first(void **state)
     assert_replies(f, &q, "r4");
     q.state = -1, q.chat = NULL, q.message = "m1";
     assert_replies(f, &q, "r2 r1");
+}
+
+static void g9_replies_to_somebody_are_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"r1", "r2", "r3"};
+    for (int i = 0; i < 3; i++) {
+        struct meta_reply row = some_reply("default", ids[i], i);
+        row.chat = i == 1 ? "g@g" : "a@s", row.sender = i == 2 ? "b@s" : "a@s";
+        if (i == 2)
+            row.chat = "g@g";
+        put_reply(f, &row);
+    }
+    struct reply_query q = {.tenant = "default", .of = "a@s", .state = -1, .limit = 10};
+    assert_replies(f, &q, "r2 r1");
+    struct call c = {.f = f, .tenant = "default", .id = "a@s"};
+    assert_writes(&c, reply_forget);
+    assert_replies(f, &q, "");
+    q.of = NULL;
+    assert_replies(f, &q, "r3");
 }
 
 static bool claims(struct fixture *f, int64_t now_ms, const char *id)
@@ -2801,6 +2859,8 @@ static int run(void)
         T(messages_are_kept_and_replaced),
         T(g9_messages_go_with_their_tenant),
         T(messages_are_listed_newest_first),
+        T(g9_what_somebody_sent_is_found_and_removed),
+        T(g9_replies_to_somebody_are_forgotten),
         T(workflows_are_kept_by_their_tenant),
         T(a_run_is_open_until_it_ends),
         T(runs_are_listed_the_latest_first_and_go),

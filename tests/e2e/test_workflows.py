@@ -417,6 +417,86 @@ class Sending(AnswerCase):
         self.assertEqual(self.api.tries, 1)
 
 
+class Erasing(AnswerCase):
+    def erase(self, server, sender=CHAT, **members):
+        answer = server.post_json("/api/v1/messages/erase", {"sender": sender, **members})
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json["messages"], answer.json["items"]
+
+    def fill(self, server):
+        self.api.media |= {f"M{n}": ("image/png", png(n)) for n in (1, 2)}
+        self.add(server, {}, {"answer": {"text": "Yes?"}})
+        other = {"from": "4915112345"}
+        self.send_picture(server, 1, "M1")
+        self.say(server, 2, "In the group", group_id="120363")
+        self.say(server, 3, "Mine", group_id="120363", **other)
+        notify(server, notification(change([whatsapp.message(4, "reaction", {"message_id": "wamid.3", "emoji": "👍"}, group_id="120363")])))
+        self.say(server, 5, "Also mine", **other)
+        server.settle()
+        self.ended(server, 4)
+
+    def test_exported(self):
+        server = self.hook()
+        self.fill(server)
+        found = json.loads(self.cli("messages", "export", "--sender", CHAT, server=server).stdout)
+        own = {r["sentMessageId"] for r in self.replies(server) if r["chatJid"] == CHAT}
+        self.assertEqual({m["messageId"] for m in found["messages"]}, {"wamid.1", "wamid.2", "wamid.4"} | own)
+        self.assertEqual({r["messageId"] for r in found["replies"]}, {"wamid.1", "wamid.2"})
+        self.assertNotIn("stoppedAt", found)
+        self.assertNotIn("Mine", json.dumps(found))
+        for n in range(10, 260):
+            self.say(server, n, "More")
+        self.say(server, 300, "/stop")
+        server.settle()
+        found = json.loads(self.cli("messages", "export", "--sender", CHAT, server=server).stdout)
+        self.assertTrue({f"wamid.{n}" for n in range(10, 260)} <= {m["messageId"] for m in found["messages"]})
+        self.assertIn("stoppedAt", found)
+        self.assert_problem(server.post_json("/api/v1/messages/export", {}), 400, "INVALID_REQUEST", "sender")
+        self.assertEqual(self.cli("messages", "export", server=server).returncode, 2)
+
+    def test_g9_erased(self):
+        server = self.hook()
+        self.fill(server)
+        self.say(server, 6, "/stop")
+        server.settle()
+        image = self.get(server, "wamid.1")["mediaUrl"]
+        self.assertIn("would be erased", self.cli("messages", "erase", "--sender", CHAT, "--dry-run", server=server).stdout)
+        self.assertEqual(self.cli("messages", "erase", "--sender", CHAT, server=server).returncode, 2)  # nobody to ask
+        self.assertEqual(self.get(server, "wamid.1")["messageId"], "wamid.1")
+        self.assertIn("items are erased", self.cli("messages", "erase", "--sender", CHAT, "--yes", server=server).stdout)
+        server.settle()
+        self.assertEqual(server.get(image).status, 404)
+        left = server.get("/api/v1/messages").json["items"]
+        self.assertNotIn("16505551234", json.dumps(left) + json.dumps(self.replies(server)))
+        self.assertEqual({m["messageId"] for m in left if not m["fromMe"]}, {"wamid.3", "wamid.5"})
+        self.assertEqual(self.get(server, "wamid.3")["reactions"], [])
+        self.assertEqual(self.erase(server), (0, 0))
+        # It redelivers for days; and statuses of what was said come.
+        self.send_picture(server, 1, "M1")
+        said = next(m["wamid"] for m in self.api.sent if m["to"] == "16505551234")
+        notify(server, notification(change(statuses=[status(said, "read")])))
+        server.settle()
+        self.assertEqual(self.erase(server, dryRun=True), (0, 0))
+        self.assertEqual(server.ledger()["searchable"], 0)
+        self.say(server, 7, "A new one")  # who wanted no answers wants none still
+        self.assertIn("/stop", wait_until(lambda: self.replies(server, "?messageId=wamid.7"), "there is a reply")[0]["error"]["message"])
+
+    def test_killed_in_the_middle_it_goes_on(self):
+        server = self.hook("--fault", "meta.message_remove:kill@150")
+        notify(server, notification(change([text(n, "Hi") for n in range(250)])))
+        server.settle()
+        try:
+            server.post_json("/api/v1/messages/erase", {"sender": CHAT})
+        except OSError:
+            pass
+        server.stop()
+        server.flags = [flag for flag in server.flags if flag not in ("--fault", "meta.message_remove:kill@150")]
+        server.start()
+        self.assertEqual(self.erase(server, dryRun=True), (150, 0))
+        self.assertEqual(self.erase(server), (150, 0))
+        self.assertEqual(server.get("/api/v1/messages").json["items"], [])
+
+
 class Notifications(AnswerCase):
     def test_an_email(self):
         box = mail.Mailbox()

@@ -415,6 +415,9 @@ def use_workflows(client):
         time.sleep(0.05)
     client.ask("GET", "/api/v1/replies", query="?state=unsent&limit=1")
     client.ask("GET", "/api/v1/replies", query="?state=none")
+    for body in (b'{"sender":"1@s.whatsapp.net"}', b"{}"):
+        client.ask("POST", "/api/v1/messages/export", body=body, kind=kind)
+        client.ask("POST", "/api/v1/messages/erase", body=body, kind=kind)
     client.ask("DELETE", flows + "/{id}", one)
 
 

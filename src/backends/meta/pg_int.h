@@ -390,6 +390,10 @@ int pg_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, 
 int pg_optout_put(struct meta_tx *tx, const char *tenant, const char *sender, int64_t at_ms, struct error *err);
 int pg_optout_remove(struct meta_tx *tx, const char *tenant, const char *sender, struct error *err);
 int pg_optout_get(struct meta_tx *tx, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
+int pg_message_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int pg_erased_put(struct meta_tx *tx, const char *tenant, const char *hash, int64_t at_ms, struct error *err);
+int pg_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool *out, struct error *err);
+int pg_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

@@ -74,18 +74,23 @@ int pg_reply_get(struct meta_tx *tx, struct arena *arena, const char *tenant, co
 
 #define LIST(condition)                                                                                                \
     "SELECT num, " COLUMNS " FROM reply WHERE tenant = $1 AND " condition " num < $2 AND ($3 < 0 OR state = $3)"       \
-    " AND ($4::text IS NULL OR chat = $4) AND ($5::text IS NULL OR message = $5) ORDER BY num DESC LIMIT $6"
+    " AND ($4::text IS NULL OR chat = $4) AND ($5::text IS NULL OR message = $5) AND ($7::text IS NULL OR sender = "   \
+    "$7 OR chat = $7) ORDER BY num DESC LIMIT $6"
 
 int pg_reply_list(struct meta_tx *tx, struct arena *arena, const struct reply_query *query, struct meta_reply **out,
                   size_t *count, struct error *err)
 {
     _cleanup_pg_result_ PGresult *found = NULL;
     size_t limit = query->limit < LIST_MAX ? query->limit : LIST_MAX;
-    const char *sql = query->message ? LIST("message = $5 AND") : query->chat ? LIST("chat = $4 AND") : LIST("");
+    const char *sql = query->of        ? LIST("(sender = $7 OR chat = $7) AND")
+                      : query->message ? LIST("message = $5 AND")
+                      : query->chat    ? LIST("chat = $4 AND")
+                                       : LIST("");
     if (pg_wall(tx, query->tenant, err) < 0 ||
         pg_query(tx, sql,
                  PG_ARGS(pg_text(query->tenant), pg_int(query->before ? query->before : INT64_MAX),
-                         pg_int(query->state), pg_text(query->chat), pg_text(query->message), pg_int((int64_t)limit)),
+                         pg_int(query->state), pg_text(query->chat), pg_text(query->message), pg_int((int64_t)limit),
+                         pg_text(query->of)),
                  &found, err) < 0)
         return -1;
     int n = PQntuples(found);
@@ -142,6 +147,14 @@ int pg_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, 
         "UPDATE reply SET state = 4, ended_ms = $3, error = $4 WHERE tenant = $1 AND sender = $2 AND state = 0"
         " AND channel = 'whatsapp'",
         PG_ARGS(pg_text(tenant), pg_text(sender), pg_int(now_ms), pg_text(why)), err);
+}
+
+int pg_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err)
+{
+    if (pg_wall(tx, tenant, err) < 0)
+        return -1;
+    return pg_later(tx, "DELETE FROM reply WHERE tenant = $1 AND (sender = $2 OR chat = $2)",
+                    PG_ARGS(pg_text(tenant), pg_text(of)), err);
 }
 
 // ---- Who is not to be answered

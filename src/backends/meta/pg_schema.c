@@ -362,9 +362,23 @@ static const char version_14[] = "CREATE TABLE reply ("
                                  " PRIMARY KEY (tenant, sender)"
                                  ");" WALL("reply", "") WALL("optout", "");
 
+// Who sent a message, and what was erased: hashes of ids.
+static const char version_15[] =
+    "ALTER TABLE message ADD COLUMN sender " TEXT ";"
+    "UPDATE message SET sender = coalesce(metadata::json->>'sender', CASE WHEN metadata::json->>'isGroup' = 'true'"
+    " THEN metadata::json->>'senderName' END, chat) WHERE from_me = 0 AND state > 0;"
+    "CREATE INDEX message_by_sender ON message (tenant, sender, sent_ms, id);"
+    "CREATE INDEX reply_by_sender ON reply (tenant, sender, num);"
+    "CREATE TABLE erased ("
+    " tenant " TEXT " NOT NULL,"
+    " hash " TEXT " NOT NULL,"
+    " at_ms BIGINT NOT NULL,"
+    " PRIMARY KEY (tenant, hash)"
+    ");" WALL("erased", "");
+
 static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4, version_5,
                                                     version_6,  version_7,  version_8,  version_9, version_10,
-                                                    version_11, version_12, version_13, version_14};
+                                                    version_11, version_12, version_13, version_14, version_15};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };
 

@@ -100,6 +100,7 @@ int pg_tenant_remove(struct meta_tx *tx, const char *name, struct error *err)
     if (there)
         return error_set(err, ERR_CONFLICT, "The tenant %.80s has items still", name);
     if (pg_later(tx, "DELETE FROM message WHERE tenant = $1", PG_ARGS(pg_text(name)), err) < 0 ||
+        pg_later(tx, "DELETE FROM erased WHERE tenant = $1", PG_ARGS(pg_text(name)), err) < 0 ||
         pg_later(tx, "DELETE FROM reply WHERE tenant = $1", PG_ARGS(pg_text(name)), err) < 0 ||
         pg_later(tx, "DELETE FROM optout WHERE tenant = $1", PG_ARGS(pg_text(name)), err) < 0 ||
         pg_later(tx, "DELETE FROM workflow WHERE tenant = $1", PG_ARGS(pg_text(name)), err) < 0 ||

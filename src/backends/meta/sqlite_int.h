@@ -329,6 +329,10 @@ int sq_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, 
 int sq_optout_put(struct meta_tx *tx, const char *tenant, const char *sender, int64_t at_ms, struct error *err);
 int sq_optout_remove(struct meta_tx *tx, const char *tenant, const char *sender, struct error *err);
 int sq_optout_get(struct meta_tx *tx, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
+int sq_message_remove(struct meta_tx *tx, const char *tenant, const char *id, struct error *err);
+int sq_erased_put(struct meta_tx *tx, const char *tenant, const char *hash, int64_t at_ms, struct error *err);
+int sq_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool *out, struct error *err);
+int sq_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

@@ -73,17 +73,22 @@ int sq_reply_get(struct meta_tx *tx, struct arena *arena, const char *tenant, co
 
 #define LIST(condition)                                                                                                \
     "SELECT num, " COLUMNS " FROM reply WHERE tenant = ?1 AND " condition " num < ?2 AND (?3 < 0 OR state = ?3)"       \
-    " AND (?4 IS NULL OR chat = ?4) AND (?5 IS NULL OR message = ?5) ORDER BY num DESC LIMIT ?6"
+    " AND (?4 IS NULL OR chat = ?4) AND (?5 IS NULL OR message = ?5) AND (?7 IS NULL OR sender = ?7 OR chat = ?7) "    \
+    "ORDER BY num DESC LIMIT ?6"
 
 int sq_reply_list(struct meta_tx *tx, struct arena *arena, const struct reply_query *query, struct meta_reply **out,
                   size_t *count, struct error *err)
 {
     _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
     size_t limit = query->limit < LIST_MAX ? query->limit : LIST_MAX, n = 0;
-    const char *sql = query->message ? LIST("message = ?5 AND") : query->chat ? LIST("chat = ?4 AND") : LIST("");
+    const char *sql = query->of        ? LIST("(sender = ?7 OR chat = ?7) AND")
+                      : query->message ? LIST("message = ?5 AND")
+                      : query->chat    ? LIST("chat = ?4 AND")
+                                       : LIST("");
     if (sq_query(tx, sql,
                  SQ_ARGS(sq_text(query->tenant), sq_int(query->before ? query->before : INT64_MAX),
-                         sq_int(query->state), sq_text(query->chat), sq_text(query->message), sq_int((int64_t)limit)),
+                         sq_int(query->state), sq_text(query->chat), sq_text(query->message), sq_int((int64_t)limit),
+                         sq_text(query->of)),
                  &stmt, err) < 0)
         return -1;
     struct meta_reply *rows = arena_alloc(arena, (limit + 1) * sizeof *rows);
@@ -151,6 +156,12 @@ int sq_reply_cancel(struct meta_tx *tx, const char *tenant, const char *sender, 
         "UPDATE reply SET state = 4, ended_ms = ?3, error = ?4 WHERE tenant = ?1 AND sender = ?2 AND state = 0"
         " AND channel = 'whatsapp'",
         SQ_ARGS(sq_text(tenant), sq_text(sender), sq_int(now_ms), sq_text(why)), err);
+}
+
+int sq_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err)
+{
+    return sq_exec(tx, "DELETE FROM reply WHERE tenant = ?1 AND (sender = ?2 OR chat = ?2)",
+                   SQ_ARGS(sq_text(tenant), sq_text(of)), err);
 }
 
 // ---- Who is not to be answered

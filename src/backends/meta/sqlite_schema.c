@@ -351,9 +351,23 @@ static const char version_14[] = "CREATE TABLE reply ("
                                  " PRIMARY KEY (tenant, sender)"
                                  ") WITHOUT ROWID;";
 
+// Who sent a message, and what was erased: hashes of ids.
+static const char version_15[] =
+    "ALTER TABLE message ADD COLUMN sender TEXT;"
+    "UPDATE message SET sender = coalesce(json_extract(metadata, '$.sender'), CASE WHEN json_extract(metadata,"
+    " '$.isGroup') THEN json_extract(metadata, '$.senderName') END, chat) WHERE NOT from_me AND state > 0;"
+    "CREATE INDEX message_by_sender ON message (tenant, sender, sent_ms, id);"
+    "CREATE INDEX reply_by_sender ON reply (tenant, sender, num);"
+    "CREATE TABLE erased ("
+    " tenant TEXT NOT NULL,"
+    " hash TEXT NOT NULL,"
+    " at_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (tenant, hash)"
+    ") WITHOUT ROWID;";
+
 static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4, version_5,
                                                     version_6,  version_7,  version_8,  version_9, version_10,
-                                                    version_11, version_12, version_13, version_14};
+                                                    version_11, version_12, version_13, version_14, version_15};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
 {

@@ -105,6 +105,7 @@ int sq_tenant_remove(struct meta_tx *tx, const char *name, struct error *err)
     if (there)
         return error_set(err, ERR_CONFLICT, "The tenant %.80s has items still", name);
     if (sq_exec(tx, "DELETE FROM message WHERE tenant = ?1", SQ_ARGS(sq_text(name)), err) < 0 ||
+        sq_exec(tx, "DELETE FROM erased WHERE tenant = ?1", SQ_ARGS(sq_text(name)), err) < 0 ||
         sq_exec(tx, "DELETE FROM reply WHERE tenant = ?1", SQ_ARGS(sq_text(name)), err) < 0 ||
         sq_exec(tx, "DELETE FROM optout WHERE tenant = ?1", SQ_ARGS(sq_text(name)), err) < 0 ||
         sq_exec(tx, "DELETE FROM workflow WHERE tenant = ?1", SQ_ARGS(sq_text(name)), err) < 0 ||
