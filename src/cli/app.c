@@ -210,10 +210,22 @@ static int settle_duplicates(struct app *app, struct error *err)
     return 0;
 }
 
+static bool has_word(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = words; *at; at += strcspn(at, ",")) {
+        at += strspn(at, ", ");
+        if (strncmp(at, word, len) == 0 && strchr(", ", at[len]))
+            return true;
+    }
+    return false;
+}
+
 // On Kafka the messages' topic and group are called as the other system's variables say.
 static int settle_messages(struct app *app, struct error *err)
 {
-    const char *group = app->conf->kafka_message_group;
+    const char *group = app->conf->kafka_message_group, *roles = app->conf->roles;
+    app->flow.settings.messages_elsewhere = !has_word(roles, "all") && !has_word(roles, "message");
     if (strcmp(app->conf->eventlog_backend, "kafka") != 0)
         return 0;
     for (int s = 0; s < STEP_COUNT; s++)
@@ -302,17 +314,6 @@ static void tell_drift(struct app *app)
 }
 
 // --- Roles
-
-static bool has_word(const char *words, const char *word)
-{
-    size_t len = strlen(word);
-    for (const char *at = words; *at; at += strcspn(at, ",")) {
-        at += strspn(at, ", ");
-        if (strncmp(at, word, len) == 0 && strchr(", ", at[len]))
-            return true;
-    }
-    return false;
-}
 
 static int check_role_names(const char *roles, struct error *err)
 {

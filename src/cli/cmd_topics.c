@@ -10,6 +10,8 @@
 #include "cli/text.h"
 #include "cli/topics.h"
 #include "cli/when.h"
+#include "conf/conf.h"
+#include "events/event.h"
 
 struct topics_options {
     const char *retention;
@@ -278,6 +280,13 @@ static int call_recreate(struct client *client, const char *path, bool dry_run, 
     return client_call(client, "POST", path, body, out, err);
 }
 
+// What is to be put back on a topic of the pipeline stands in the records; of others there is none.
+static bool carries_nothing(const struct cli *cli, const char *topic)
+{
+    enum event_topic known;
+    return event_topic_parse(topic, &known) < 0 && strcmp(topic, cli->conf->kafka_message_topic) != 0;
+}
+
 static int run_recreate(struct cli *cli, int argc, char **argv)
 {
     struct topics_options o = {0};
@@ -289,7 +298,7 @@ static int run_recreate(struct cli *cli, int argc, char **argv)
     _cleanup_client_ struct client *client = NULL;
     _cleanup_buf_ struct buf path = CLIENT_PATH;
     char question[480];
-    cli->log_alone = false; // what is put back stands in the records
+    cli->log_alone = carries_nothing(cli, argv[1]);
     topic_path(argv[1], "/recreate", &path);
     if (cli_connect(cli, true, NULL, &client, &err) < 0 || call_recreate(client, path.data, true, &plan, &err) < 0)
         return cli_fail(cli, &err);

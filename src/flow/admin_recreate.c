@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "flow/admin_int.h"
 #include "flow/again.h"
+#include "flow/message.h"
 
 enum { PAGE = 100 };
 
@@ -142,6 +143,8 @@ int admin_put_back(struct flow *f, enum event_topic topic, int64_t untouched_ms,
     _cleanup_arena_ struct arena arena = {0};
     struct page page = {.flow = f, .arena = &arena};
     *items = 0;
+    if (topic == TOPIC_MESSAGES)
+        return message_put_back(f, untouched_ms, dry_run, items, err);
     if (!maintenance && again_stages_before(topic) < 0)
         return 0;
     if (f->meta.ops->read(f->meta.state, read_tenants, &page, err) < 0)
@@ -255,7 +258,8 @@ int admin_topic_recreate(struct flow *f, const char *topic, bool dry_run, json_t
     uint64_t items = 0;
     int64_t records = 0;
     bool ours = event_topic_parse(topic, &known) == 0;
-    if (ours && !f->meta.ops && (again_stages_before(known) >= 0 || known == TOPIC_IMAGES_MAINTENANCE))
+    if (ours && !f->meta.ops &&
+        (again_stages_before(known) >= 0 || known == TOPIC_IMAGES_MAINTENANCE || known == TOPIC_MESSAGES))
         return error_set(err, ERR_UNAVAILABLE,
                          "What is on its way on %.100s stands in the records of the items: ask the server, or name its "
                          "data directory",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "flow/admin_int.h"
+#include "flow/step.h"
 
 static json_t *topic_json(const struct elog_topic_info *info, bool whole)
 {
@@ -140,11 +141,25 @@ static bool reads(const struct elog_group_info *group, const char *topic)
     return false;
 }
 
+// The group of this process' own consumers, which others see a moment after they began.
+static const char *reads_here(struct flow *f, const char *topic)
+{
+    for (int s = 0; s < STEP_COUNT; s++)
+        for (size_t i = 0; f->consuming >> s & 1 && i < steps[s].topic_count; i++)
+            if (strcmp(event_topic_name(steps[s].topics[i]), topic) == 0)
+                return step_group(f, &steps[s]);
+    return NULL;
+}
+
 int admin_check_unread(struct flow *f, const char *topic, struct error *err)
 {
+    const char *here = reads_here(f, topic);
     _cleanup_arena_ struct arena arena = {0};
     struct elog_group_info *groups, group;
     size_t count;
+    if (here)
+        return error_set(err, ERR_CONFLICT,
+                         "The group %.100s reads %.249s in this server; stop it (`deeplens serve`) first", here, topic);
     if (f->log.ops->group_list(f->log.state, &arena, &groups, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
@@ -154,6 +169,10 @@ int admin_check_unread(struct flow *f, const char *topic, struct error *err)
                 continue;
             return error_copy(err, &why);
         }
+        if (group.settling)
+            return error_set(err, ERR_CONFLICT,
+                             "Who of the group %.100s reads what is just being settled: try again in a moment",
+                             group.name);
         if (group.members && reads(&group, topic))
             return error_set(
                 err, ERR_CONFLICT,

@@ -126,6 +126,7 @@ struct flow_settings {
     int64_t hook_keep_ms;  // how long deliveries are tried, and shown after their end
     uint64_t hook_backlog; // deliveries of a webhook that may wait
     struct whatsapp_settings whatsapp;
+    bool messages_elsewhere;         // programs of others work on messages
     const char *message_group;       // consumer group of the messages' step; NULL: as steps.def says
     const struct alert_config *mail; // how e-mails are sent; NULL: they are not
     double
@@ -156,7 +157,8 @@ struct flow {
     struct rebuilder *rebuilder;     // NULL: this process does not rebuild; set by the caller
     _Atomic int64_t search_worst_us; // the longest search since the rebuilder last asked
     // What an item costs at the moment, for estimates: microseconds of work, and how many are waiting.
-    _Atomic bool stopping; // what takes long is to end where it can go on later; set by the runner
+    _Atomic unsigned consuming; // the steps that this process runs, a bit each; set by the runner
+    _Atomic bool stopping;      // what takes long is to end where it can go on later; set by the runner
     _Atomic int64_t item_us;
     _Atomic int64_t backlog;
     int cpu_workers;              // that share the backlog; set by the runner

@@ -9,8 +9,6 @@
 #include "flow/reply.h"
 #include "flow/workflow.h"
 
-#define TARGET "targetMessageId"
-
 // --- What a message may be
 
 static int too_long(const char *what, int most, struct error *err)
@@ -30,7 +28,7 @@ bool message_changes_another(const char *type)
 
 static const char *target_of(const struct event_message *m)
 {
-    const char *target = js_str(m->metadata, TARGET, NULL);
+    const char *target = js_str(m->metadata, MESSAGE_TARGET, NULL);
     return target && *target ? target : NULL;
 }
 
@@ -67,9 +65,9 @@ static int check_with(const struct event *event, const char *metadata, struct er
         return too_long("metadata", MESSAGE_METADATA_MAX, err);
     if (message_changes_another(m->type) && !target)
         return error_set(err, ERR_EVENT_INVALID, "A message of type %s must name the one that it changes: metadata.%s",
-                         m->type, TARGET);
+                         m->type, MESSAGE_TARGET);
     if (target && strcmp(target, m->id) == 0)
-        return error_set(err, ERR_EVENT_INVALID, "metadata.%s names the message itself", TARGET);
+        return error_set(err, ERR_EVENT_INVALID, "metadata.%s names the message itself", MESSAGE_TARGET);
     return 0;
 }
 

@@ -51,6 +51,10 @@ int message_erase(struct flow *f, const char *tenant, const char *sender, bool d
                   struct error *err);
 // Since when they want no answers; 0: they may be answered.
 int message_stopped(struct flow *f, const char *tenant, const char *sender, int64_t *at_ms, struct error *err);
+// Puts the messages back on their topic, as if it were empty, that are neither processed nor failed; with
+// `untouched_ms` only those that nobody touched since then. `dry_run`: only counts them. None where the step is left to
+// others, who do not tell how far they are. See message_again.c.
+int message_put_back(struct flow *f, int64_t untouched_ms, bool dry_run, uint64_t *count, struct error *err);
 
 // For the runner: notes in the message's row how its step goes, as the steps of an item show it.
 int message_show_tx(struct flow *f, struct meta_tx *tx, struct job *job, const char *status, struct error *err);

@@ -5,6 +5,8 @@
 
 #include "flow/message.h"
 
+#define MESSAGE_TARGET "targetMessageId" // the member of metadata that names the message that is changed
+
 // Who sent it, as far as is known: in a chat of two the chat is the other one.
 const char *message_sender(const struct event *event);
 

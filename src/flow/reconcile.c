@@ -4,7 +4,7 @@
 // items are on their way, and the log what is still to be read. An item that nobody touched for so long that its event
 // would be older than everything unread, and longer than any retry waits, has no event any more: it is put back on its
 // way as after `topics recreate`, by its upload's event (or its deletion's), and the inbox sees to it that nothing
-// happens twice. To err is harmless for the same reason.
+// happens twice. To err is harmless for the same reason. So it is with messages of chats.
 //
 //   untouched for   >  reconcile.after  +  the longest wait of a retry  +  the age of the oldest unread event
 //
@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "flow/admin_int.h"
+#include "flow/message.h"
 #include "flow/step.h"
 
 // ---- The oldest event that is still to be read
@@ -83,12 +84,13 @@ static bool all_read(const struct unread *u)
 
 static int put_back(struct flow *f, int64_t untouched_ms, bool dry_run, uint64_t *items, struct error *err)
 {
-    uint64_t on_the_way, leaving;
+    uint64_t on_the_way, leaving, messages;
     // The topic of all steps' failures: which step an item waits for is not known.
     if (admin_put_back(f, TOPIC_PROCESSING_FAILED, untouched_ms, dry_run, &on_the_way, err) < 0 ||
-        admin_put_back(f, TOPIC_IMAGES_MAINTENANCE, untouched_ms, dry_run, &leaving, err) < 0)
+        admin_put_back(f, TOPIC_IMAGES_MAINTENANCE, untouched_ms, dry_run, &leaving, err) < 0 ||
+        message_put_back(f, untouched_ms, dry_run, &messages, err) < 0)
         return -1;
-    *items = on_the_way + leaving;
+    *items = on_the_way + leaving + messages;
     return 0;
 }
 

@@ -568,6 +568,7 @@ int runner_start(struct flow *flow, const struct runner_config *config, struct r
         runner_stop(r);
         return -1;
     }
+    flow->consuming = ((1U << STEP_COUNT) - 1) & ~config->without;
     *out = r;
     return 0;
 }
@@ -640,6 +641,7 @@ void runner_stop(struct runner *r)
         }
         lane_clear(&r->lanes[s]);
     }
+    r->flow->consuming = 0;
     pthread_mutex_unlock(&r->lock);
     for (int pool = 0; pool < POOL_COUNT; pool++)
         pthread_cond_destroy(&r->work[pool]);

@@ -95,6 +95,7 @@ struct elog_group_partition {
 struct elog_group_info {
     const char *name;
     size_t members;
+    bool settling; // its members are just given their partitions: who has which is not known
     struct elog_group_partition *partitions;
     size_t partition_count;
 };

@@ -561,6 +561,10 @@ struct meta_ops {
                        struct meta_message *out, struct error *err); // ERR_NOT_FOUND
     int (*message_list)(struct meta_tx *tx, struct arena *arena, const struct message_query *query,
                         struct meta_message **out, size_t *count, struct error *err);
+    // The messages that are ready, queued or processing, in the order in which they were first put. `*after` is the
+    // cursor: 0 at the start, then the last one's place. Goes through all messages: for what is rare.
+    int (*message_waiting)(struct meta_tx *tx, struct arena *arena, const char *tenant, int64_t *after, size_t limit,
+                           struct meta_message **out, size_t *count, struct error *err);
 
     int (*message_remove)(struct meta_tx *tx, const char *tenant, const char *id, struct error *err); // 0 when gone
     // What was erased, by a hash of its id: it is not taken again.

@@ -251,6 +251,7 @@ OP(message_remove, message_remove(tx, c->tenant, c->id, err))
 OP(erased_put, erased_put(tx, c->tenant, c->text, c->ms, err))
 OP(erased_get, erased_get(tx, c->tenant, c->text, &c->waits, err))
 OP(reply_forget, reply_forget(tx, c->tenant, c->id, err))
+OP(message_waiting, message_waiting(tx, &c->f->arena, c->tenant, &c->first, c->limit, &c->messages, &c->count, err))
 OP(outbox_put, outbox_put(tx, c->outbox, err))
 OP(outbox_read, outbox_read(tx, &c->f->arena, c->first, c->limit, 1 << 20, &c->rows, &c->count, err))
 OP(outbox_remove, outbox_remove(tx, c->first, c->ms, err))
@@ -2370,6 +2371,39 @@ static void optouts_hold_until_they_are_removed(void **state)
     assert_int_equal(c.ms, 0);
 }
 
+static void assert_waiting(struct fixture *f, struct call *c, const char *ids)
+{
+    char text[200] = "";
+    assert_reads(c, message_waiting);
+    for (size_t i = 0; i < c->count; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", c->messages[i].id);
+    assert_string_equal(text, ids);
+}
+
+static void messages_wait_in_the_order_in_which_they_came(void **state)
+{
+    struct fixture *f = *state;
+    add_tenant(f, "shop");
+    for (int i = 0; i < 6; i++) { // in each state; what was sent last came first
+        char id[8];
+        snprintf(id, sizeof id, "m%d", i);
+        struct meta_message row = text_message("default", id, "a@s", 100 - i);
+        row.state = (enum message_state)i;
+        put_message(f, &row);
+        row = text_message("shop", id, "a@s", 100 - i);
+        put_message(f, &row);
+    }
+    struct call c = {.f = f, .tenant = "default", .limit = 2};
+    assert_waiting(f, &c, "m1 m2");
+    struct meta_message row = text_message("default", "m1", "a@s", 500); // keeps its place
+    put_message(f, &row);
+    assert_waiting(f, &c, "m3");
+    assert_waiting(f, &c, "");
+    c.first = 0;
+    c.limit = 10;
+    assert_waiting(f, &c, "m1 m2 m3");
+}
+
 static void messages_are_listed_newest_first(void **state)
 {
     struct fixture *f = *state;
@@ -2870,6 +2904,7 @@ static int run(void)
         T(replies_are_claimed_when_they_are_due),
         T(replies_are_lost_and_cancelled),
         T(optouts_hold_until_they_are_removed),
+        T(messages_wait_in_the_order_in_which_they_came),
         T(webhooks_are_kept),
         T(deliveries_of_an_item_are_in_order),
         T(deliveries_begin_anew_and_go),

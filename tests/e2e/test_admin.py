@@ -64,7 +64,7 @@ class Administration(Program):
         self.assertNotIn("my-topic", self.names(server))
 
     def test_nothing_is_destroyed_unasked(self):
-        server = self.server("--fault", "extractor.extract:IMAGE_CORRUPT@1")
+        server = self.server("--fault", "extractor.extract:IMAGE_CORRUPT@1+")
         image_id = self.upload(server, 1)[0]
         server.settle()
         self.json("groups", "reset", "readers", "--topic", UPLOADED, "--to-latest", "--yes", server=server)
@@ -77,7 +77,7 @@ class Administration(Program):
                 self.assertIn("--yes", result.stderr)
         self.assertIn("my-topic", self.names(server))
         self.assertEqual(server.get("/api/v1/admin/groups/readers").status, 200)
-        self.assertEqual(len(self.json("dlq", "list", server=server)["items"]), 1)
+        wait_until(lambda: len(self.json("dlq", "list", server=server)["items"]) == 1, "the letter is there")
         self.assertEqual(len(server.items()), 1)
 
     def test_what_the_catalogue_says_is_ensured(self):
@@ -188,11 +188,12 @@ class Administration(Program):
                 server.stop()
                 harness.shutil.rmtree(server.data_dir)
 
+    KILLS = ("eventlog.topic_delete:kill@1", "eventlog.topic_delete:after:kill@1", "eventlog.topic_create:kill@10",
+             "eventlog.topic_create:after:kill@10", "eventlog.publish_tx:kill@3", "meta.setting_put:after:kill@2", "meta.setting_put:kill@3")
+
     def test_g2_it_may_be_killed_anywhere(self):
         self.need_default_port()
-        for fault in ("eventlog.topic_delete:kill@1", "eventlog.topic_delete:after:kill@1", "eventlog.topic_create:kill@10",
-                      "eventlog.topic_create:after:kill@10", "eventlog.publish_tx:kill@3", "meta.setting_put:after:kill@2",
-                      "meta.setting_put:kill@3"):
+        for fault in self.KILLS:
             with self.subTest(fault):
                 server, ids = self.stuck(5)
                 killed = self.cli("topics", "recreate", EXTRACTION, "--yes", "--data-dir", server.data_dir, "--fault", fault)
@@ -368,6 +369,7 @@ class Administration(Program):
         self.assert_problem(server.post_json(f"/api/v1/admin/topics/{UPLOADED}/recreate", {"dryRun": False}), 409, "CONFLICT")
         self.assert_problem(server.request("DELETE", f"/api/v1/admin/topics/{UPLOADED}"), 409, "CONFLICT")
         self.assert_problem(server.post_json("/api/v1/admin/groups/g/reset", {"to": "mars"}), 400, "INVALID_REQUEST")
+        wait_until(lambda: server.get("/api/v1/admin/groups/deeplens-status").json.get("members"), "the group has its member")
         self.assert_problem(server.request("DELETE", "/api/v1/admin/groups/deeplens-status"), 409, "CONFLICT")
         self.assert_problem(server.request("DELETE", "/api/v1/admin/deadletters?dryRun=maybe"), 400, "INVALID_REQUEST")
         self.assertEqual(server.request("DELETE", "/api/v1/admin/deadletters").json, {"dryRun": True, "removed": 0, "left": 0})

@@ -256,6 +256,48 @@ class Flow(Messages):
         for n in range(3):
             self.assertEqual(list(order[f"{n}@s.whatsapp.net"]), [f"msg_{i}" for i in range(40) if i % 3 == n])
 
+    def unread(self, server, count) -> list:
+        """Messages that are on the topic, and nobody has read them."""
+        paused = server.request("PATCH", "/api/v1/admin/jobs/message", json.dumps({"paused": True}).encode())
+        self.assertEqual(paused.status, 200, paused.body)
+        self.take(server, message("target"), *(message(n, messageType="edit", content=str(n), metadata={"targetMessageId": "msg_target"})
+                                               for n in range(count)))
+        wait_until(lambda: sum(self.ends(TOPIC).values()) == count + 1, "they are on the topic")
+        self.check_outbox_empties(server)
+        return ["msg_target", *(f"msg_{n}" for n in range(count))]
+
+    def test_g2_what_the_topic_lost_is_put_back(self):
+        """Deleted under us, expired before it was read, made anew: what was taken over HTTP is worked on all the same, in order."""
+        import confluent_kafka
+        for how in ("deleted", "expired", "recreated"):
+            with self.subTest(how):
+                server = self.server(*self.flags(*SOON), name=how)
+                sent = self.unread(server, 150)
+                if how == "deleted":
+                    self.done(self.admin().delete_topics([TOPIC]))
+                server.kill() if how == "expired" else server.stop()
+                if how == "expired":
+                    self.done(self.admin().delete_records([confluent_kafka.TopicPartition(TOPIC, p, end) for p, end in self.ends(TOPIC).items()]))
+                if how == "recreated":
+                    where = ("--data-dir", server.data_dir, *self.flags())
+                    done = wait_until(lambda: (answer := self.cli("topics", "recreate", TOPIC, "--yes", "--json", *where)).returncode == 0 and answer,
+                                      "the group has no members any more")
+                    self.assertEqual(json.loads(done.stdout)["itemsPutBack"], len(sent), done.stdout)
+                server.start()
+                found = self.check_all_processed(server, sent, {})
+                self.assertEqual(found["msg_target"]["content"], "149")
+                server.stop()
+                self.done(self.admin().delete_topics([TOPIC]))
+
+    def test_what_others_work_on_is_not_put_back(self):
+        server = self.serve(*SOON, "--roles", "api,image,video,extract,index,maintenance")
+        self.take(server, *(message(n) for n in range(10)))
+        clients.consume(self.kafka.address, [TOPIC], lambda r: len(r) >= 10, **{"group.id": GROUP})
+        for _ in range(3):  # looks, each in a tenth of reconcile.after
+            seen = server.metric("deeplens_items_put_back_total")
+            time.sleep(1)
+            self.assertEqual((seen, sum(self.ends(TOPIC).values())), (0, 10))
+
     def test_g5_garbage_of_others_is_a_dead_letter_as_it_came(self):
         server = self.serve()
         garbage = {"no JSON": bytes(range(256)), "no object": b"[1]", "truncated": text(message(1))[:-9], "no chat": b'{"messageId":"m"}',

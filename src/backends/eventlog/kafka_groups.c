@@ -390,6 +390,10 @@ static int describe_one(struct whole *w, const char *name, struct error *err)
     if (!known && (!w->committed || !w->committed->cnt))
         return error_set(err, ERR_NOT_FOUND, "There is no group %.128s", name);
     w->group = count ? groups[0] : NULL;
+    const rd_kafka_consumer_group_state_t state =
+        known ? rd_kafka_ConsumerGroupDescription_state(groups[0]) : RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY;
+    w->info->settling = state == RD_KAFKA_CONSUMER_GROUP_STATE_PREPARING_REBALANCE ||
+                        state == RD_KAFKA_CONSUMER_GROUP_STATE_COMPLETING_REBALANCE;
     w->info->members = known ? rd_kafka_ConsumerGroupDescription_member_count(groups[0]) : 0;
     _cleanup_kf_list_ rd_kafka_topic_partition_list_t *all = concerned(w);
     return fill_partitions(w, all, err);

@@ -351,6 +351,7 @@ const struct meta_ops meta_postgres = {
     .optout_put = pg_optout_put,
     .optout_remove = pg_optout_remove,
     .optout_get = pg_optout_get,
+    .message_waiting = pg_message_waiting,
     .ledger = pg_ledger,
     .setting_get = pg_setting_get,
     .setting_put = pg_setting_put,

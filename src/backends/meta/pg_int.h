@@ -394,6 +394,8 @@ int pg_message_remove(struct meta_tx *tx, const char *tenant, const char *id, st
 int pg_erased_put(struct meta_tx *tx, const char *tenant, const char *hash, int64_t at_ms, struct error *err);
 int pg_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool *out, struct error *err);
 int pg_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err);
+int pg_message_waiting(struct meta_tx *tx, struct arena *arena, const char *tenant, int64_t *after, size_t limit,
+                       struct meta_message **out, size_t *count, struct error *err);
 int pg_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int pg_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

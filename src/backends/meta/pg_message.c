@@ -132,3 +132,29 @@ int pg_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool
     *out = PQntuples(found) > 0;
     return 0;
 }
+
+// ---- What waits
+
+int pg_message_waiting(struct meta_tx *tx, struct arena *arena, const char *tenant, int64_t *after, size_t limit,
+                       struct meta_message **out, size_t *count, struct error *err)
+{
+    _cleanup_pg_result_ PGresult *found = NULL;
+    limit = limit < LIST_MAX ? limit : LIST_MAX;
+    if (pg_wall(tx, tenant, err) < 0 ||
+        pg_query(tx,
+                 "SELECT " COLUMNS ", num FROM message WHERE num > $2 AND tenant = $1 AND state IN ($3, $4, $5)"
+                 " ORDER BY num LIMIT $6",
+                 PG_ARGS(pg_text(tenant), pg_int(*after), pg_int(MESSAGE_READY), pg_int(MESSAGE_QUEUED),
+                         pg_int(MESSAGE_PROCESSING), pg_int((int64_t)limit)),
+                 &found, err) < 0)
+        return -1;
+    int n = PQntuples(found);
+    struct meta_message *rows = arena_alloc(arena, ((size_t)n + 1) * sizeof *rows);
+    for (int i = 0; i < n; i++)
+        rows[i] = message_row(arena, found, i);
+    if (n)
+        *after = pg_col_int(found, n - 1, 21);
+    *out = rows;
+    *count = (size_t)n;
+    return 0;
+}

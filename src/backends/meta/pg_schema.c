@@ -376,8 +376,8 @@ static const char version_15[] =
     " PRIMARY KEY (tenant, hash)"
     ");" WALL("erased", "");
 
-static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4, version_5,
-                                                    version_6,  version_7,  version_8,  version_9, version_10,
+static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4,  version_5,
+                                                    version_6,  version_7,  version_8,  version_9,  version_10,
                                                     version_11, version_12, version_13, version_14, version_15};
 
 enum { MIGRATION_MS = 24 * 3600 * 1000 };

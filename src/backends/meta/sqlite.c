@@ -230,6 +230,7 @@ const struct meta_ops meta_sqlite = {
     .optout_put = sq_optout_put,
     .optout_remove = sq_optout_remove,
     .optout_get = sq_optout_get,
+    .message_waiting = sq_message_waiting,
     .ledger = sq_ledger,
     .setting_get = sq_setting_get,
     .setting_put = sq_setting_put,

@@ -333,6 +333,8 @@ int sq_message_remove(struct meta_tx *tx, const char *tenant, const char *id, st
 int sq_erased_put(struct meta_tx *tx, const char *tenant, const char *hash, int64_t at_ms, struct error *err);
 int sq_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool *out, struct error *err);
 int sq_reply_forget(struct meta_tx *tx, const char *tenant, const char *of, struct error *err);
+int sq_message_waiting(struct meta_tx *tx, struct arena *arena, const char *tenant, int64_t *after, size_t limit,
+                       struct meta_message **out, size_t *count, struct error *err);
 int sq_setting_get(struct meta_tx *tx, struct arena *arena, const char *name, const char **value, struct error *err);
 int sq_setting_put(struct meta_tx *tx, const char *name, const char *value, struct error *err);
 

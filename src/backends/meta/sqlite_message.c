@@ -131,3 +131,34 @@ int sq_erased_get(struct meta_tx *tx, const char *tenant, const char *hash, bool
     *out = rc > 0;
     return 0;
 }
+
+// ---- What waits
+
+// By the rows' own order, not by an index: what came first is published first.
+int sq_message_waiting(struct meta_tx *tx, struct arena *arena, const char *tenant, int64_t *after, size_t limit,
+                       struct meta_message **out, size_t *count, struct error *err)
+{
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    limit = limit < LIST_MAX ? limit : LIST_MAX;
+    if (sq_query(tx,
+                 "SELECT " COLUMNS ", row FROM message WHERE row > ?2 AND +tenant = ?1 AND +state IN (?3, ?4, ?5)"
+                 " ORDER BY row LIMIT ?6",
+                 SQ_ARGS(sq_text(tenant), sq_int(*after), sq_int(MESSAGE_READY), sq_int(MESSAGE_QUEUED),
+                         sq_int(MESSAGE_PROCESSING), sq_int((int64_t)limit)),
+                 &stmt, err) < 0)
+        return -1;
+    struct meta_message *rows = arena_alloc(arena, (limit + 1) * sizeof *rows);
+    size_t n = 0;
+    int64_t last = *after;
+    int rc;
+    while (n < limit && (rc = sq_next(tx, stmt, err)) != 0) {
+        if (rc < 0)
+            return -1;
+        rows[n++] = message_row(arena, stmt);
+        last = sq_col_int(stmt, 21);
+    }
+    *out = rows;
+    *count = n;
+    *after = last;
+    return 0;
+}

@@ -365,8 +365,8 @@ static const char version_15[] =
     " PRIMARY KEY (tenant, hash)"
     ") WITHOUT ROWID;";
 
-static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4, version_5,
-                                                    version_6,  version_7,  version_8,  version_9, version_10,
+static const char *const steps_of_this_version[] = {version_1,  version_2,  version_3,  version_4,  version_5,
+                                                    version_6,  version_7,  version_8,  version_9,  version_10,
                                                     version_11, version_12, version_13, version_14, version_15};
 
 static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)

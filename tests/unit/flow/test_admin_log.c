@@ -113,7 +113,8 @@ static void test_recreating_needs_the_records_where_items_are(void **state)
     struct bare *b = *state;
     json_t *json = NULL;
     must_fail(ERR_UNAVAILABLE, admin_topic_recreate(&b->flow, "deeplens.images.uploaded", true, &json, err));
-    must(admin_topic_recreate(&b->flow, "whatsapp-ready-messages", false, &json, err));
+    must_fail(ERR_UNAVAILABLE, admin_topic_recreate(&b->flow, "whatsapp-ready-messages", false, &json, err));
+    must(admin_topic_recreate(&b->flow, "deeplens.processing.deadletter", false, &json, err));
     json_decref(json);
 }
 
