@@ -6,6 +6,7 @@ folders that storage.mounts names.
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import unittest
@@ -345,12 +346,15 @@ class Readers(Case):
         kafka = Kafka(os.path.join(self.scratch, "kafka"))
         self.addCleanup(kafka.remove)
         kafka.start()
-        topics = [UPLOADED, EXTRACTION, INDEXING, COMPLETED, FAILED, MAINTENANCE]
+        topics = [UPLOADED, VIDEOS, EXTRACTION, INDEXING, COMPLETED, FAILED, MAINTENANCE]
         seen = set()
         for form, flags in (("envelope", ()), ("flat", ("--events-format", "flat", "--events-ids", "bare"))):
             server = self.server("--eventlog-backend", "kafka", "--kafka-brokers", kafka.address, *flags,
                                  "--fault", "extractor.extract:EXTRACTION_FAILED@1", "--retry-base", "20ms")
             image_id = server.upload(png(1)).json["imageId"]
+            video = server.request("POST", "/api/v1/videos/upload?fileName=film.mp4", self.film(64 if flags else 80),
+                                   {"Content-Type": "application/octet-stream"})
+            self.assertEqual(video.status, 202, video.body)
             server.settle()
             server.request("DELETE", f"/api/v1/images/{image_id}")
             server.settle()
@@ -364,9 +368,17 @@ class Readers(Case):
                 self.assertEqual(schemas.wrong(topic, form, event), [])
                 self.assertIn(headers["ce_type"], topic_types(schemas, topic))
                 self.assertTrue(headers["ce_id"].startswith("evt_"))
-                self.assertEqual(key, "img_" + (event.get("data") or event)["imageId"].removeprefix("img_"))
+                said = event.get("data") or event
+                said = said["videoId"] if "videoId" in said and "imageId" not in said else said["imageId"]
+                self.assertEqual(key.split("_")[-1], said.split("_")[-1])
                 seen.add((topic, form))
         self.assertEqual({(topic, form) for topic in topics for form in ("envelope", "flat")}, seen)
+
+    def film(self, width) -> bytes:
+        path = os.path.join(self.scratch, f"{width}.mp4")
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", f"testsrc2=d=1:s={width}x48:r=10", "-c:v", "libx264",
+                        "-pix_fmt", "yuv420p", path], check=True, timeout=harness.PATIENCE)
+        return pathlib.Path(path).read_bytes()
 
     def partitions(self, kafka, topics):
         for topic in topics:

@@ -114,6 +114,30 @@ class Alone(OnKafka):
         self.said("groups", "delete", "readers", "--yes")
         self.assertNotIn("readers", self.said("groups", "list"))
 
+    def test_dead_letters_without_a_server(self):
+        self.json("topics", "ensure")
+        letters, topic = "deeplens.processing.deadletter", "deeplens.images.uploaded"
+        producer = clients.Python(self.kafka.address)
+        for n in range(6):
+            producer.produce(letters, f"k{n}", json.dumps({"eventId": f"evt_{n}", "imageId": f"img_{n}", "tenantId": "acme" if n % 2 else "shop",
+                                                           "storagePath": "/a"}).encode(),
+                             {"__dlq.errors.topic": topic, "__dlq.errors.stage": "prepare", "__dlq.errors.group": "deeplens-image-processing",
+                              "__dlq.errors.code": "NOT_FOUND" if n < 4 else "TIMEOUT", "__dlq.errors.message": "gone"})
+        count = lambda *filters: len(self.json("dlq", "list", *filters)["items"])
+        self.assertEqual([count(*f) for f in ((), ("--tenant", "acme"), ("--code", "TIMEOUT"), ("--stage", "prepare"), ("--topic", letters),
+                                              ("--topic", topic), ("--since", "1h"), ("--until", "1h"), ("--limit", "2"))],
+                         [6, 3, 2, 6, 0, 6, 6, 0, 2])
+        self.assertEqual(len(self.json("dlq", "replay", "--tenant", "acme", "--dry-run")), 3)
+        for _ in range(2):  # the event keeps its id: to repeat it is harmless
+            self.assertEqual(len(self.json("dlq", "replay", "--tenant", "acme", "--limit", "2", "--rate", "100")), 2)
+        read = clients.consume(self.kafka.address, [topic], lambda r: len(r) >= 4)
+        ids = [json.loads(value)["eventId"] for _, _, value, _ in read]
+        self.assertEqual((len(ids), len(set(ids))), (4, 2))
+        self.assertEqual(self.json("dlq", "purge", "--before", "1h", "--yes")["left"], 6)
+        self.assertEqual(self.json("dlq", "purge", "--all", "--dry-run")["removed"], 6)
+        self.assertEqual(self.json("dlq", "purge", "--all", "--yes")["left"], 0)
+        self.assertEqual(count(), 0)
+
     def committed(self, group, topic) -> int:
         import confluent_kafka
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka.address, "group.id": group})
