@@ -145,6 +145,33 @@ class Works(OnKafka):
                                    "--entity-name", topic, "--add-config", configs), check=True, capture_output=True)
 
 
+class Password(OnKafka):
+    """Brokers that want one, and options of librdkafka that are handed through."""
+
+    def setUp(self):
+        Case.setUp(self)
+        login = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="b" user_broker="b" user_deeplens="secret";'
+        self.kafka = Kafka(os.path.join(self.scratch, "kafka"), **{
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_PLAINTEXT", "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN", "sasl.mechanism.inter.broker.protocol": "PLAIN", "listener.name.plaintext.plain.sasl.jaas.config": login})
+        self.addCleanup(self.kafka.remove)
+        self.kafka.start()
+
+    def test_g6_a_password_that_is_wrong_is_an_outage_and_the_right_one_ends_it(self):
+        options = ("--kafka-security-protocol", "SASL_PLAINTEXT", "--kafka-sasl-mechanism", "PLAIN", "--kafka-sasl-username", "deeplens",
+                   "--kafka-compression-type", "lz4")
+        server = self.serve(*options, "--kafka-sasl-password", "wrong")
+        image_id = server.upload(png(1)).json["imageId"]
+        wait_until(lambda: server.get("/readyz").status == 503, "readiness says so")
+        server.stop()
+        server.flags = self.flags(*options)
+        server.env = {"DEEPLENS_KAFKA_SASL_PASSWORD": "secret"}
+        server.start()
+        server.wait_status(image_id, "completed")
+        self.check_all_there_once(server, {})
+        self.assertNotIn("secret", server.log_text())
+
+
 class Kills(OnKafka):
     KILLS = 10
 
