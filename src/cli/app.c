@@ -422,6 +422,7 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
         tell_drift(app);
         if (start_runner(app, err) < 0 || start_rebuilder(app, err) < 0 ||
             upkeep_start(&app->flow, &app->flow.upkeep, err) < 0 ||
+            replies_start(&app->flow, &app->flow.replies, err) < 0 ||
             watch_start(&app->flow, app->runner, &app->watch, err) < 0)
             return -1;
     }
@@ -429,8 +430,7 @@ static int open_parts(struct app *app, unsigned flags, struct error *err)
     app->api.runner = app->runner;
     if (!(flags & APP_NO_WORKERS)) {
         if (live_start(&app->flow, app->conf->live_keep, &app->api.live, err) < 0 ||
-            hooks_start(&app->flow, app->api.live, &app->flow.hooks, err) < 0 ||
-            replies_start(&app->flow, &app->flow.replies, err) < 0)
+            hooks_start(&app->flow, app->api.live, &app->flow.hooks, err) < 0)
             return -1;
         app->api.hub = hub_new(app->api.live);
     }
@@ -482,10 +482,10 @@ void app_close(struct app *app)
             log_warn("serve", "%u requests were cut off after the time to drain", cut);
     }
     hub_free(app->api.hub);
-    replies_stop(app->flow.replies);
     hooks_stop(app->flow.hooks);
     live_stop(app->api.live);
     watch_stop(app->watch);
+    replies_stop(app->flow.replies); // whose health the watch looks at
     upkeep_stop(app->flow.upkeep);
     rebuilder_stop(app->flow.rebuilder);
     runner_stop(app->runner);
