@@ -339,7 +339,7 @@ static int try_out(struct cli *cli, const struct command *command, bool bench, i
     printf("Model %s %s works: %zu numbers, %s, pictures are %s; loaded in %.0f ms.\n", t.name, t.version, t.dimension,
            t.precision, t.fit, t.load_ms);
     if (bench)
-        printf("One picture takes %.1f ms; in batches, %.0f pictures a second.\n", t.single_ms, t.batch_per_s);
+        printf("One takes %.1f ms; in batches, %.0f a second.\n", t.single_ms, t.batch_per_s);
     return EXIT_DONE;
 }
 

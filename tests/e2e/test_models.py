@@ -85,6 +85,55 @@ class Models(harness.Case):
             image = server.upload(png(1)).json["imageId"]
             server.wait_status(image, "completed")
 
+    def test_two_networks_in_bfloat16(self):
+        second = "efficientnet-lite2"
+        with self.start("--models-precision", "bf16") as server:
+            known = {m["name"]: m for m in server.get("/api/v1/admin/models").json["models"]}
+            options = json.dumps({"models": [MODEL, second]})
+            ids = [server.upload_form(png(seed), processingOptions=options).json["imageId"] for seed in range(4)]
+            for image in ids:
+                server.wait_status(image, "completed")
+            for model in (MODEL, second):
+                self.assertEqual(known[model]["precision"], "bf16")
+                self.assertTrue(known[model]["version"].endswith("-bf16"))
+                found = server.request("POST", f"/api/v1/search?model={model}", png(2), {"Content-Type": "image/png"}).json
+                self.assertEqual((found["model"], found["results"][0]["imageId"]), (model, ids[2]))
+
+    def test_models_are_added_shown_and_removed(self):
+        mine = pathlib.Path(self.scratch, "mine")
+        where = ("--models-dir", str(mine), "--openvino-dir", str(SHARE / "openvino"))
+
+        def models(*arguments, server=None):
+            return self.cli("models", *arguments, *(() if server else where), server=server)
+
+        added = models("add", str(SHARE / "models" / MODEL), "--json")
+        self.assertEqual((added.returncode, json.loads(added.stdout)["name"]), (0, MODEL), added.stderr)
+        twice = models("add", str(SHARE / "models" / MODEL))
+        self.assertEqual(twice.returncode, 1)
+        self.assertIn("already", twice.stderr)
+        bench = json.loads(models("bench", MODEL, "--json").stdout)
+        self.assertGreater(bench["picturesPerSecond"], 0)
+        with self.server(*where) as server:
+            tried = json.loads(models("test", MODEL, "--json").stdout)
+            shown = json.loads(models("show", MODEL, "--json", server=server).stdout)
+            self.assertEqual((shown["name"], shown["dimension"], shown["licence"]),
+                             (MODEL, tried["dimension"], "Apache-2.0"))
+            self.assertEqual(models("show", "resnet50", server=server).returncode, 1)
+            self.assertIn(MODEL, models("list", server=server).stdout)
+
+        added = models("add", str(SHARE / "models" / "words"), "--json")
+        self.assertEqual((added.returncode, json.loads(added.stdout)["dimension"]), (0, 384), added.stderr)
+        self.assertEqual(models("remove", "words").returncode, 0)
+
+        network = next(mine.glob(MODEL + "/*int8*.onnx"))
+        network.write_bytes(network.read_bytes()[:100000])
+        broken = models("test", MODEL)
+        self.assertEqual(broken.returncode, 2)
+        self.assertIn("truncated", broken.stderr)
+        self.assertEqual(models("remove", "../" + MODEL).returncode, 2)
+        self.assertEqual(models("remove", MODEL).returncode, 0)
+        self.assertEqual(list(mine.iterdir()), [])
+
     def test_tenants_choose(self):
         with self.start("--tenants-auto-create") as server:
             server.upload(png(1), tenant="shop")
