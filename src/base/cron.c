@@ -8,7 +8,8 @@
 
 #include "base/cleanup.h"
 
-enum { MINUTE_MS = 60000, YEARS = 9, FIELDS = 5 }; // 29 February comes every eight years at least
+// A day of a month that is also some weekday comes again within 40 years, 29 February across a year such as 2100.
+enum { MINUTE_MS = 60000, YEARS = 41, FIELDS = 5 };
 
 static const char *const month_names[] = {"JAN", "FEB", "MAR", "APR", "MAY", "JUN",
                                           "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"};
