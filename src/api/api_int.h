@@ -74,6 +74,7 @@ API_HANDLER(api_image_get);
 API_HANDLER(api_image_status);
 API_HANDLER(api_image_original);
 API_HANDLER(api_image_thumbnail);
+API_HANDLER(api_image_motion);
 API_HANDLER(api_image_delete);
 API_HANDLER(api_items_delete);
 API_HANDLER(api_video_frames);

@@ -229,6 +229,8 @@ static void set_video(json_t *json, const struct media *m)
         set_link(json, "framesUrl", m, "frames");
         set_derived(json, m);
     }
+    if (strcmp(m->kind, "image") == 0 && m->video) // a motion picture
+        set_link(json, "motionUrl", m, "motion");
     if (m->parent) {
         js_set_str(json, "videoId", m->parent);
         json_object_set_new(json, "time", json_real((double)m->time_ms / 1000));

@@ -8,6 +8,8 @@
 
 #include "api/api_int.h"
 #include "base/clock.h"
+#include "flow/frame.h"
+#include "media/motion.h"
 #include "obs/metrics.h"
 
 enum { LIST_MAX = 1000, LIST_DEFAULT = 50, PRESIGNED_S = 900 };
@@ -185,6 +187,13 @@ static int api_set_frames(struct api *api, const struct media *video, json_t *bo
     return 0;
 }
 
+static double time_remaining(struct flow *f, const struct item *item)
+{
+    double usual = item_time_remaining(f, &item->media);
+    double frames = strcmp(item->media.kind, "video") == 0 ? video_time_remaining(item, clock_now_ms()) : -1;
+    return frames > usual ? frames : usual;
+}
+
 static json_t *step_json(const struct media_step *step)
 {
     json_t *json = json_pack("{s:s,s:s,s:i}", "step", step->step, "status", step->status, "attempt", step->attempt);
@@ -216,7 +225,7 @@ void api_image_status(struct http_request *req, void *ctx, void *sink)
     bool video = strcmp(m->kind, "video") == 0;
     json_t *body = json_pack("{s:s,s:s,s:o,s:o,s:n}", video ? "videoId" : "imageId", m->id, "status",
                              media_status_name(m->status), "processingSteps", list, "estimatedTimeRemaining",
-                             waiting ? json_real(item_time_remaining(api->flow, m)) : json_null(), "searchableAfter");
+                             waiting ? json_real(time_remaining(api->flow, &item)) : json_null(), "searchableAfter");
     js_set_time(body, "searchableAfter", m->completed_ms);
     js_set_time(body, "uploadedAt", m->uploaded_ms);
     js_set_time(body, "lastUpdated", m->updated_ms);
@@ -255,12 +264,13 @@ void api_image_delete(struct http_request *req, void *ctx, void *sink)
 struct file { // a blob being sent
     const struct blob_ops *ops;
     struct blob_reader *reader;
+    uint64_t from; // of the blob
 };
 
 static int file_read(void *arg, uint64_t offset, void *buf, size_t len)
 {
     struct file *file = arg;
-    return file->ops->read(file->reader, offset, buf, len, NULL);
+    return file->ops->read(file->reader, file->from + offset, buf, len, NULL);
 }
 
 static void file_close(void *arg)
@@ -296,7 +306,7 @@ int api_send_blob(struct http_request *req, struct api *api, struct blob_reader 
         api->flow->blob.ops->reader_close(reader);
         return error_set(err, ERR_NO_MEMORY, "No memory for a file");
     }
-    *file = (struct file){api->flow->blob.ops, reader};
+    *file = (struct file){api->flow->blob.ops, reader, 0};
     content.size = file->ops->reader_size(reader);
     content.fd = file->ops->reader_fd(reader);
     content.read = file_read;
@@ -305,6 +315,57 @@ int api_send_blob(struct http_request *req, struct api *api, struct blob_reader 
     content.cache_control = "private, max-age=31536000, immutable";
     http_reply_content(req, &content);
     return 0;
+}
+
+static int find_motion(const struct media *media, uint64_t size, struct motion *out, struct error *err)
+{
+    _cleanup_json_ json_t *known = media->video ? js_parse(media->video, strlen(media->video), NULL) : NULL;
+    const json_t *motion = js_obj(known, "motion");
+    int64_t at = js_int(motion, "offset", 0), len = js_int(motion, "size", 0);
+    if (at <= 0 || len <= 0 || (uint64_t)at > size || (uint64_t)len > size - (uint64_t)at)
+        return error_set(err, ERR_NOT_FOUND, "There is no video in this picture");
+    *out = (struct motion){(size_t)at, (size_t)len};
+    return 0;
+}
+
+static int send_motion(struct http_request *req, struct api *api, struct error *err)
+{
+    struct media media;
+    struct motion motion = {0};
+    struct blob_reader *reader;
+    const char *tenant, *id;
+    const struct blob_ops *ops = api->flow->blob.ops;
+    if (api_tenant(req, NULL, &tenant, err) < 0 || api_id(req, &id, err) < 0 ||
+        item_open(api->flow, http_arena(req), tenant, id, false, &media, &reader, err) < 0)
+        return -1;
+    struct file *file = calloc(1, sizeof *file);
+    int rc = file ? find_motion(&media, ops->reader_size(reader), &motion, err)
+                  : error_set(err, ERR_NO_MEMORY, "No memory for a file");
+    if (rc < 0) {
+        ops->reader_close(reader);
+        free(file);
+        return -1;
+    }
+    *file = (struct file){ops, reader, motion.at};
+    const struct http_content content = {.size = motion.len,
+                                         .fd = -1,
+                                         .read = file_read,
+                                         .close = file_close,
+                                         .arg = file,
+                                         .content_type = "video/mp4",
+                                         .etag = arena_printf(http_arena(req), "%.32s-v", media.hash),
+                                         .cache_control = "private, max-age=31536000, immutable"};
+    http_set_header(req, "Content-Security-Policy", "sandbox; default-src 'none'");
+    http_reply_content(req, &content);
+    return 0;
+}
+
+void api_image_motion(struct http_request *req, void *ctx, void *sink)
+{
+    (void)sink;
+    struct error err = {0};
+    if (send_motion(req, ctx, &err) < 0)
+        http_reply_error(req, &err);
 }
 
 static void send_file(struct http_request *req, struct api *api, bool thumbnail)

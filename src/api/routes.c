@@ -39,6 +39,7 @@ static const struct http_route table[] = {
     {.method = "GET", .pattern = "/api/v1/images/{id}/status", .handle = api_image_status},
     {.method = "GET", .pattern = "/api/v1/images/{id}/original", .handle = api_image_original},
     {.method = "GET", .pattern = "/api/v1/images/{id}/thumbnail", .handle = api_image_thumbnail},
+    {.method = "GET", .pattern = "/api/v1/images/{id}/motion", .handle = api_image_motion},
     {.method = "POST",
      .pattern = "/api/v1/videos/upload",
      .handle = api_upload,

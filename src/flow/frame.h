@@ -26,9 +26,12 @@ int frame_requests(struct flow *f, struct arena *arena, const struct media *fram
 // How far a video was worked on: what media.progress holds.
 struct video_progress {
     struct choice_mark mark;
-    bool done; // all frames are there
+    int64_t from_ms; // where the attempt began that is at work, or was the last
+    bool done;       // all frames are there
 };
 void video_progress_read(const char *text, struct video_progress *out); // NULL: nothing was done
+// Seconds until all frames of a video are there that is worked on; below 0: that cannot be told.
+double video_time_remaining(const struct item *item, int64_t now_ms);
 const char *video_progress_write(struct arena *arena, const struct video_progress *progress);
 
 // Called when a frame ended, and when the last one was made: when no frame is waited for any more, says in the same

@@ -2,7 +2,7 @@
 // Step prepare: image.uploaded → decode → feature.extraction.requested, one for each model.
 //
 // An item that another system uploaded is made here, from its event (adopt.c). The decoded picture is left in the pixel
-// cache for extract and thumbnail.
+// cache for extract and thumbnail. Where the video in a motion picture lies, its record says.
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +16,7 @@
 struct prepared {
     bool gone;
     int width, height; // of the original, upright
+    struct motion motion;
 };
 
 const char *step_prepare_shown(const struct job *job, const char **model)
@@ -58,6 +59,7 @@ static int prepare(struct flow *f, struct job *job, struct error *err)
         return -1;
     done->width = job->media.width = image.width;
     done->height = job->media.height = image.height;
+    done->motion = image.motion;
     int rc = emit_extractions(f, job, &media, err);
     if (rc == 0) {
         const char *models[FLOW_MODELS_MAX];
@@ -85,7 +87,10 @@ int step_prepare_apply(struct flow *f, struct meta_tx *tx, struct job *job, stru
         return STEP_AGAIN;
     if (gone)
         return STEP_OK;
+    const char *video = done->motion.len ? arena_printf(&job->arena, "{\"motion\":{\"offset\":%zu,\"size\":%zu}}",
+                                                        done->motion.at, done->motion.len)
+                                         : NULL;
     const struct media_patch patch = {
-        .set_status = true, .status = MEDIA_PROCESSING, .width = done->width, .height = done->height};
+        .set_status = true, .status = MEDIA_PROCESSING, .width = done->width, .height = done->height, .video = video};
     return f->meta.ops->media_update(tx, media.tenant, media.id, &patch, err);
 }

@@ -321,7 +321,11 @@ int flow_decode(struct flow *f, const char *blob_key, struct image_decoded *out,
     size_t len;
     if (read_original(f, blob_key, &data, &len, err) < 0)
         return -1;
-    return image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, out, err);
+    if (image_decode(data, len, f->settings.thumbnail_edge, f->settings.limits.max_pixels, out, err) < 0)
+        return -1;
+    if (!motion_find(data, len, &out->motion))
+        out->motion = (struct motion){0};
+    return 0;
 }
 
 int flow_pixels(struct flow *f, const struct media *media, struct pixels *out, struct error *err)

@@ -147,7 +147,7 @@ int extraction_request(struct flow *f, struct arena *arena, const struct media *
 #define MEDIA_STEP_REQUESTED "requested"
 int media_request(struct flow *f, struct meta_tx *tx, const struct media *media, const char *model, struct error *err);
 
-// Decodes an original, small enough for thumbnail and models.
+// Decodes an original, small enough for thumbnail and models; tells the video in it (`motion.len` 0: there is none).
 int flow_decode(struct flow *f, const char *blob_key, struct image_decoded *out, struct error *err);
 // The item's decoded picture: from the pixel cache, else decoded again. The caller frees it.
 int flow_pixels(struct flow *f, const struct media *media, struct pixels *out, struct error *err);

@@ -264,6 +264,7 @@ static int work(struct flow *f, struct job *job, struct error *err)
     video_progress_read(w.media.progress, &w.progress);
     if (w.progress.done)
         return 0;
+    w.progress.from_ms = w.progress.mark.at_ms;
     _cleanup_json_ json_t *shown = w.media.video ? js_parse(w.media.video, strlen(w.media.video), NULL) : NULL;
     if (!json_is_object(shown)) {
         json_decref(shown);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/pixels.h"
+#include "media/motion.h"
 
 int image_init(struct error *err); // once a process, before any other; sets libvips up (no cache, one thread an image)
 void image_shutdown(void);
@@ -18,6 +19,7 @@ void image_thread_end(void); // before a thread that used this module ends
 struct image_decoded {
     struct pixels pixels; // fits into the box asked for
     int width, height;    // of the original, orientation applied
+    struct motion motion; // the video in it, for who asks motion_find; else nothing
 };
 
 // Decodes (first frame; EXIF orientation, ICC → sRGB, CMYK, 16 bit, grey and alpha handled) and scales down so that

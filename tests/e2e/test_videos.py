@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BINARY, Case, files_below, multipart, png, wait_until, webp_size
+from harness import BINARY, Case, files_below, multipart, pictures, png, wait_until, webp_size
 
 SCENES = (11, 22, 33)  # seeds of what the three scenes show
 SCENE = 3              # seconds of each
@@ -611,6 +611,38 @@ class Copies(VideoCase):
             answer = server.request("POST", "/api/v1/search/video?videoId=vid_" + "0" * 8 + "-0000-7000-8000-" + "0" * 12, b"")
             self.assertEqual(answer.status, 404)
             self.assertEqual(self.search(server, film).json["query"]["complete"], True)
+
+
+class MotionPictures(VideoCase):
+    """A JPEG or a HEIC with an MP4 inside is one item."""
+
+    def test_the_video_in_a_picture(self):
+        film = self.files.drawn("h264.mp4", *H264)
+        still, heic = pictures()["plain.jpg"], pictures().get("plain.heic")
+        note = b"<x:xmpmeta GCamera:MotionPhoto='1'/>"
+        marked = still[:2] + b"\xff\xe1" + (len(note) + 2).to_bytes(2, "big") + note + still[2:]
+        files = {"marked": marked + film, "at the end": still + film + b"MotionPhoto_Data"}
+        if heic:
+            files["a box"] = heic + (len(film) + 8).to_bytes(4, "big") + b"mpvd" + film
+        with self.server() as server:
+            plain = server.upload(still).json["imageId"]
+            ids = {name: server.upload(data).json["imageId"] for name, data in files.items()}
+            server.settle()
+            for name, image in ids.items():
+                with self.subTest(name):
+                    item = server.get(f"/api/v1/images/{image}").json
+                    self.assertEqual(item["status"], "completed", item)
+                    self.assertEqual(item["motionUrl"], f"/api/v1/images/{image}/motion")
+                    answer = server.get(item["motionUrl"])
+                    self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, "video/mp4"))
+                    self.assertEqual(answer.body[:len(film)], film)
+                    part = server.get(item["motionUrl"], Range="bytes=4-7")
+                    self.assertEqual((part.status, part.body), (206, b"ftyp"))
+                    self.assertEqual(server.get(item["motionUrl"], X_Tenant_Id="other").status, 404)
+                    self.assertEqual(server.get(f"/api/v1/images/{image}/original").body, files[name])
+            self.assertNotIn("motionUrl", server.get(f"/api/v1/images/{plain}").json)
+            self.assertEqual(server.get(f"/api/v1/images/{plain}/motion").status, 404)
+            self.assertEqual(server.ledger()["accepted"], len(files) + 1)
 
 
 class Promises(VideoCase):

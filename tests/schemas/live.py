@@ -151,6 +151,7 @@ def use_images(client):
     client.ask("GET", "/api/v1/images/{id}/original", one)
     client.ask("GET", "/api/v1/images/{id}/original", one, headers={"Range": "bytes=0-9"})
     client.ask("GET", "/api/v1/images/{id}/thumbnail", one)
+    client.ask("GET", "/api/v1/images/{id}/motion", one)
     client.ask("GET", "/api/v1/images", query="?limit=1")
     client.ask("GET", "/api/v1/images", query="?limit=none")
     client.ask("GET", "/api/v1/images/{id}", {"id": "img_nothing"})

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Items: status, list, files, delete.
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/js.h"
+#include "flow/frame.h"
 #include "rig.h"
 
 static int setup(void **state)
@@ -158,6 +160,30 @@ static void test_time_remaining(void **state)
     assert_true(item_time_remaining(&rig->flow, &media) > 0);
 }
 
+static void test_time_remaining_of_a_video(void **state)
+{
+    (void)state;
+    struct media_step shown[] = {{.step = "frame_extraction", .model = "", .status = "running", .started_ms = 100000}};
+    struct item item = {.media = {.kind = "video",
+                                  .status = MEDIA_PROCESSING,
+                                  .video = "{\"duration\":100}",
+                                  .progress = "{\"atMs\":60000,\"fromMs\":40000,\"done\":false}"},
+                        .steps = shown,
+                        .step_count = 1};
+    // 20 seconds of the video in 5 of ours: the 40 that are left take 10.
+    assert_true(fabs(video_time_remaining(&item, 105000) - 10) < 1e-9);
+    item.media.progress = "{\"atMs\":60000,\"fromMs\":60000}"; // it has just begun anew
+    assert_true(video_time_remaining(&item, 105000) < 0);
+    item.media.progress = NULL;
+    assert_true(video_time_remaining(&item, 105000) < 0);
+    item.media.progress = "{\"atMs\":60000}";
+    item.media.video = NULL; // how long it is, is not known
+    assert_true(video_time_remaining(&item, 105000) < 0);
+    item.media.video = "{\"duration\":100}";
+    shown[0].status = "retrying";
+    assert_true(video_time_remaining(&item, 105000) < 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -169,6 +195,7 @@ int main(void)
         T(test_g9_deleting_is_asked_for_once),
         cmocka_unit_test(test_a_deletion_that_fails_changes_nothing),
         T(test_time_remaining),
+        cmocka_unit_test(test_time_remaining_of_a_video),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
