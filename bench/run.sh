@@ -19,7 +19,7 @@ main() { # a function, so that the shell has read all of it before it begins
     [ $# -ge 1 ] || { echo "usage: bench/run.sh [--short] [--built] BUILD [NAME ...]" >&2; exit 2; }
     build=$(cd "$1" && pwd) || exit 1
     shift
-    all="acks pipeline idle log nodelay index duplicates"
+    all="acks pipeline idle log nodelay index duplicates video"
     [ -n "$short" ] || all="$all models quality words" # need `make models`, photos and minutes
     [ -z "${DEEPLENS_TEST_KAFKA:-}" ] || all="$all kafka recovery" # need a broker: tests/peers/kafka.py run -- bench/run.sh …
     # … and a database: tests/peers/kafka.py run -- tests/peers/postgres.py run --synced -- bench/run.sh …
