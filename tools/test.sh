@@ -54,7 +54,7 @@ $fixed true 2>/dev/null || fixed=""
 run() {
     folder=$1
     shift
-    $fixed meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes 2 "$@" >"$logs/$folder.test.log" 2>&1
+    $fixed meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes 3 "$@" >"$logs/$folder.test.log" 2>&1
     code=$?
     cp "$folder/meson-logs/testlog.json" "$logs/$folder.json" || return 1
     [ $code = 0 ] || grep -vE '^(ninja|  *[0-9]+/[0-9]+ .* OK )' "$logs/$folder.test.log"
