@@ -43,13 +43,15 @@ static void say(struct doctor *d, enum verdict verdict, const char *name, const 
 static void say(struct doctor *d, enum verdict verdict, const char *name, const char *todo, const char *fmt, ...)
 {
     static const char *const words[] = {"ok", "warn", "fail"};
-    char text[2048];
+    _cleanup_free_ char *text = NULL;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    int len = vasprintf(&text, fmt, args);
     va_end(args);
+    if (len < 0)
+        return;
     d->failed = d->failed || verdict == FAIL;
-    _cleanup_free_ char *clean = js_utf8(text, strlen(text));
+    _cleanup_free_ char *clean = js_utf8(text, (size_t)len);
     json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s*, s:s*}", "name", name, "result", words[verdict], "text",
                                                clean, "todo", todo));
     if (d->json)

@@ -523,9 +523,10 @@ class OnS3(Case):
         server.upload(png(1))
         server.settle()
         for extra in ({}, {"DEEPLENS_S3_SECRET_KEY": SECRET, "DEEPLENS_S3_SESSION_TOKEN": "of-a-session-" + SECRET}):
-            shown = self.cli("doctor", *minio.flags(), server=server, env={**minio.environment, **extra})
-            self.assertNotIn(SECRET, shown.stdout + shown.stderr)
-            self.assertIn("s3.secret_key", shown.stdout)
+            for json in ((), ("--json",)):
+                shown = self.cli("doctor", *json, *minio.flags(), server=server, env={**minio.environment, **extra})
+                self.assertNotIn(SECRET, shown.stdout + shown.stderr)
+            self.assertIn("s3.secret_key", shown.stdout)  # all options are there
         self.assertNotIn(SECRET, server.log_text())
         server.stop()
         with self.assertRaises(RuntimeError) as refused:

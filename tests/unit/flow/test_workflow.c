@@ -18,8 +18,8 @@ static void a_rule_says_what_is_known_and_no_more(void **state)
 {
     static const char *const good[] = {
         "{'when':{},'do':[{'ingest':true}]}",
-        "{'name':'Shop','when':{'type':['image','video'],'chat':'a@s','sender':['b'],'text':'*x?','group':false,"
-        "'fromMe':true},'do':[{'ingest':{'tags':['a','b']}},{'notify':{'webhook':'whk_1'}}]}",
+        ("{'name':'Shop','when':{'type':['image','video'],'chat':'a@s','sender':['b'],'text':'*x?','group':false,"
+         "'fromMe':true},'do':[{'ingest':{'tags':['a','b']}},{'notify':{'webhook':'whk_1'}}]}"),
         "{'when':{'command':'/find'},'do':[{'ingest':false}]}",
     };
     static const char *const bad[] = {
