@@ -13,7 +13,7 @@
 struct check { // of one item; texts in the page's arena
     struct upkeep_work *work;
     const struct media *media;
-    const struct flow_model *model; // the tenant's default
+    const struct flow_model *model; // the tenant's default; NULL: it is away
     const char *collection;
     bool there;   // and not being deleted
     bool indexed; // say its steps
@@ -34,7 +34,7 @@ static int look_tx(struct meta_tx *tx, void *arg, struct error *err)
     c->there = now.status != MEDIA_DELETING && !near_rejected(&now);
     if (meta->step_list(tx, c->work->arena, now.tenant, now.id, &rows, &count, err) < 0)
         return -1;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && c->model; i++)
         c->indexed |= strcmp(rows[i].step, "vector_indexing") == 0 && strcmp(rows[i].status, "completed") == 0 &&
                       strcmp(rows[i].model, c->model->model->name) == 0;
     return 0;
@@ -131,12 +131,13 @@ static int check_item(struct upkeep_work *w, const struct media *media, struct e
     if (near_rejected(media) || clock_now_ms() - media->updated_ms < w->flow->settings.upkeep.sweep_grace_ms)
         return 0;
     struct error why = {0};
-    if (flow_tenant(w->flow, w->arena, media->tenant, &tenant, &why) < 0 ||
-        flow_model_for(w->flow, media->tenant, NULL, &c.model, &why) < 0)
+    if (flow_tenant(w->flow, w->arena, media->tenant, &tenant, &why) < 0)
         return why.code == ERR_TENANT_UNKNOWN ? 0 : error_copy(err, &why); // it was removed meanwhile
+    if (flow_model_for(w->flow, media->tenant, NULL, &c.model, &why) < 0 && why.code != ERR_MODEL_UNKNOWN)
+        return error_copy(err, &why);
     if (check_original(&c, err) < 0)
         return -1;
-    if (media->status != MEDIA_COMPLETED || strcmp(media->kind, "video") == 0)
+    if (!c.model || media->status != MEDIA_COMPLETED || strcmp(media->kind, "video") == 0)
         return 0;
     c.collection = flow_collection(w->arena, tenant.slug, c.model->model->name);
     return check_vector(&c, err);

@@ -166,10 +166,10 @@ static int end_files_page(struct sweep *s)
 static int look_at_file(void *arg, const char *key, const struct blob_info *info)
 {
     struct sweep *s = arg;
+    if (++s->seen % PAGE == 0 && !upkeep_wanted(s->work)) // also on the way to the place
+        return UPKEEP_CUT;
     if (strcmp(key, s->after) <= 0)
         return 0;
-    if (++s->seen % PAGE == 0 && !upkeep_wanted(s->work))
-        return UPKEEP_CUT;
     memcpy(s->last, key, strlen(key) + 1); // keys have a bound
     if (!is_old(s->work, info->modified_ms) || !parse_key(&s->arena, key, &s->page[s->count]))
         return 0;

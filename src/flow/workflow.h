@@ -20,7 +20,8 @@ enum {
     WORKFLOW_ACTIONS_MAX = 8,
     WORKFLOW_WORDS_MAX = 64, // of a list
     WORKFLOW_PATTERN_MAX = 256,
-    WORKFLOW_SEEN_MAX = 16384 // bytes of a text that patterns are held against
+    WORKFLOW_SEEN_MAX = 16384,                 // bytes of a text that patterns are held against
+    WORKFLOW_STEPS_MAX = 4 * WORKFLOW_SEEN_MAX // that are tried of one pattern
 };
 
 // ---- Rules; answers are JSON, as the API gives them: new. ERR_NOT_FOUND for what is another tenant's.

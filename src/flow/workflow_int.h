@@ -17,7 +17,8 @@ bool workflow_matches(const json_t *rule, const struct workflow_subject *subject
 struct workflow_subject workflow_subject_of(const struct meta_message *row, json_t *metadata);
 // Is the text this command ("/find")? *rest: what follows it.
 bool workflow_command(const char *text, const char *command, const char **rest);
-// A pattern with * (anything) and ? (a byte), the whole text, letters of ASCII in any case.
+// A pattern with * (anything) and ? (a byte), the whole text, letters of ASCII in any case. Takes WORKFLOW_STEPS_MAX
+// steps at most; what needs more does not match.
 bool workflow_like(const char *pattern, const char *text);
 
 // A tenant's rules, parsed: an array of {"id", "name", "when", "do"}, new.

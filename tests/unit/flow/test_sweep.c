@@ -297,6 +297,29 @@ static void test_a_sweep_of_one_tenant_leaves_others_alone(void **state)
     rig_free(rig);
 }
 
+static int choose_gone(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct rig *rig = arg;
+    return rig->flow.meta.ops->setting_put(tx, "model.default.default", "gone", err);
+}
+
+// A tenant whose model was taken away stops nobody's sweep.
+static void test_a_model_that_is_away_is_no_end(void **state)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct rig *rig = rig_new(NULL);
+    char lost[ID_MAX];
+    rig_upload(rig, 1, NULL, lost);
+    rig_start(rig);
+    rig_wait_idle(rig);
+    rig_stop(rig);
+    must(rig->flow.blob.ops->remove(rig->flow.blob.state, rig_media(rig, &arena, lost).blob_key, err));
+    must(rig->flow.meta.ops->write(rig->flow.meta.state, META_RELAXED, choose_gone, rig, err));
+    _cleanup_json_ json_t *run = sweep_as(rig, true, NULL);
+    assert_int_equal(count_of(run, "itemsWithoutOriginal"), 1);
+    rig_free(rig);
+}
+
 // The other direction: an original that is gone is told, a vector is made again.
 static void test_tells_what_items_lack_and_makes_vectors_again(void **state)
 {
@@ -378,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_a_dry_run_removes_nothing),
         cmocka_unit_test(test_the_grace_period_holds),
         cmocka_unit_test(test_a_sweep_of_one_tenant_leaves_others_alone),
+        cmocka_unit_test(test_a_model_that_is_away_is_no_end),
         cmocka_unit_test(test_tells_what_items_lack_and_makes_vectors_again),
         cmocka_unit_test(test_goes_on_behind_the_last_page),
     };

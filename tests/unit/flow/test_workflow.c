@@ -110,6 +110,20 @@ static void commands_are_words_at_the_beginning(void **state)
     assert_false(workflow_command("", "/find", &rest));
 }
 
+static void g8_no_pattern_takes_long(void **state)
+{
+    char pattern[260] = "*", text[WORKFLOW_SEEN_MAX + 1];
+    (void)state;
+    memset(pattern + 1, 'a', 250);
+    strcpy(pattern + 251, "b*");
+    memset(text, 'a', WORKFLOW_SEEN_MAX);
+    text[WORKFLOW_SEEN_MAX] = 0;
+    assert_false(workflow_like(pattern, text));
+    strcpy(text + WORKFLOW_SEEN_MAX - 1, "b");
+    assert_false(workflow_like(pattern, text)); // it would match, at four million steps
+    assert_true(workflow_like("*aab*", text));
+}
+
 static bool matches(const char *when, struct workflow_subject s)
 {
     char text[256];
@@ -150,9 +164,8 @@ static void all_that_a_rule_says_must_hold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_rule_says_what_is_known_and_no_more),
-        cmocka_unit_test(patterns_cover_the_whole_text),
-        cmocka_unit_test(commands_are_words_at_the_beginning),
+        cmocka_unit_test(a_rule_says_what_is_known_and_no_more), cmocka_unit_test(patterns_cover_the_whole_text),
+        cmocka_unit_test(commands_are_words_at_the_beginning),   cmocka_unit_test(g8_no_pattern_takes_long),
         cmocka_unit_test(all_that_a_rule_says_must_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
