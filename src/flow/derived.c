@@ -90,8 +90,9 @@ static void put_cues(const json_t *sprite, const char *url, struct buf *out)
         put_time(out, i * apart);
         buf_puts(out, " --> ");
         put_time(out, i + 1 < count ? (i + 1) * apart : end);
-        buf_printf(out, "\n%s#xywh=%lld,%lld,%lld,%lld\n", url, (long long)(i % columns * width),
-                   (long long)(i / columns * height), (long long)width, (long long)height);
+        int64_t x = i % columns * width, y = i / columns * height;
+        buf_printf(out, "\n%s#xywh=%lld,%lld,%lld,%lld\n", url, (long long)x, (long long)y, (long long)width,
+                   (long long)height);
     }
 }
 
