@@ -99,6 +99,13 @@ int(error_prefix)(struct error *err, const char *fmt, ...)
     return -1;
 }
 
+int(error_no_outage)(struct error *err)
+{
+    if (err)
+        err->outage = false;
+    return -1;
+}
+
 int(error_copy)(struct error *to, const struct error *from)
 {
     if (to && to != from)

@@ -36,12 +36,17 @@ int error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(
 // Copies `from` to `to` when `to` is not NULL. Always returns -1.
 int error_copy(struct error *to, const struct error *from);
 
+// Of an ERR_UNAVAILABLE: it is no dependency of ours that is down, but something that the work at hand alone needs.
+// Always returns -1.
+int error_no_outage(struct error *err);
+
 // The analyzer looks at one file at a time: what it must know of these is that they return -1.
 #ifdef __clang_analyzer__
 #define error_set(...) ((void)(error_set)(__VA_ARGS__), -1)
 #define error_errno(...) ((void)(error_errno)(__VA_ARGS__), -1)
 #define error_prefix(...) ((void)(error_prefix)(__VA_ARGS__), -1)
 #define error_copy(...) ((void)(error_copy)(__VA_ARGS__), -1)
+#define error_no_outage(...) ((void)(error_no_outage)(__VA_ARGS__), -1)
 #endif
 
 const char *error_code_name(enum error_code code);  // "NOT_FOUND"; "NONE" for 0

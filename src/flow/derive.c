@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/js.h"
 #include "flow/derived.h"
+#include "flow/step.h"
 #include "flow/video_file.h"
 #include "media/animation.h"
 #include "media/fit.h"
@@ -71,15 +72,7 @@ struct making { // of one video
 
 static int put_file(const struct making *m, enum derived what, const struct buf *bytes, struct error *err)
 {
-    const struct blob *blob = &m->flow->blob;
-    struct blob_put *put;
-    if (blob->ops->put_begin(blob->state, bytes->len, &put, err) < 0)
-        return -1;
-    if (blob->ops->put_write(put, bytes->data, bytes->len, err) < 0) {
-        blob->ops->put_abort(put);
-        return -1;
-    }
-    return blob->ops->put_commit(put, derived_key(m->arena, m->video->tenant, m->video->id, what), err);
+    return flow_put(m->flow, derived_key(m->arena, m->video->tenant, m->video->id, what), bytes, err);
 }
 
 // --- One picture

@@ -21,11 +21,6 @@ const char *step_derive_shown(const struct job *job, const char **model)
     return "thumbnail";
 }
 
-static bool is_last(const struct flow *f, const struct event *event)
-{
-    return event->attempt >= (event->max_attempts ? event->max_attempts : f->settings.retry_attempts);
-}
-
 // What was put before it failed is nobody's when the video went away in between.
 static int clean_up(struct flow *f, struct job *job, const struct media *video)
 {
@@ -50,7 +45,7 @@ static int derive(struct flow *f, struct job *job, struct error *err)
         return derived_remove(f, &job->arena, job->event.tenant, job->event.media_id, err);
     if (strcmp(media.kind, "video") != 0 || !media_wants_thumbnail(&media))
         return 0;
-    if (derived_make(f, &job->arena, &media, is_last(f, &job->event), &made, err) < 0)
+    if (derived_make(f, &job->arena, &media, job->event.attempt >= event_attempts(f, &job->event), &made, err) < 0)
         return clean_up(f, job, &media);
     x->made = job_hold(job, made);
     return 0;

@@ -85,13 +85,13 @@ static int tell(struct flow *f, struct job *job, int attempt, struct error *err)
 
 int foreign_failed_tx(struct flow *f, struct meta_tx *tx, struct job *job, const struct media *media, struct error *err)
 {
-    int attempt, most = job->event.max_attempts ? job->event.max_attempts : f->settings.retry_attempts;
+    int attempt;
     struct emit *emit = NULL;
     job->emits = NULL; // apply may run again
     job->put_off = false;
     if (spent(f, tx, job, media, &attempt, err) < 0)
         return -1;
-    bool last = attempt >= most;
+    bool last = attempt >= event_attempts(f, &job->event);
     if (show(f, tx, job, media, attempt, last, err) < 0 || again_events(f, &job->arena, media, &emit, err) < 0 ||
         again_forget_tx(f, tx, &job->arena, media, TOPIC_PROCESSING_FAILED, err) < 0)
         return -1;

@@ -73,13 +73,22 @@ static int is_too_much(struct birth *b, struct meta_tx *tx, size_t at, bool *out
     return 0;
 }
 
+int hook_put(struct flow *f, struct meta_tx *tx, const struct meta_delivery *given, bool too_much, struct error *err)
+{
+    struct meta_delivery row = *given;
+    row.state = too_much ? DELIVERY_DEAD : DELIVERY_WAITING;
+    row.not_before_ms = row.created_ms = clock_now_ms();
+    row.ended_ms = too_much ? row.created_ms : 0;
+    row.error = too_much ? "As many deliveries as may waited already" : NULL;
+    return f->meta.ops->delivery_put(tx, &row, err);
+}
+
 static int deliver(struct birth *b, struct meta_tx *tx, size_t at, const struct meta_change *c, const char *body,
                    struct error *err)
 {
     const struct meta_webhook *hook = &b->hooks[at];
     char id[ID_MAX], name[ID_MAX + 32];
     bool too_much;
-    int64_t now = clock_now_ms();
     if (is_too_much(b, tx, at, &too_much, err) < 0)
         return -1;
     snprintf(name, sizeof name, "%s/%" PRId64, hook->id, c->seq);
@@ -89,13 +98,8 @@ static int deliver(struct birth *b, struct meta_tx *tx, size_t at, const struct 
                                       .tenant = hook->tenant,
                                       .item = c->id,
                                       .type = hook_type(c->status),
-                                      .body = body,
-                                      .state = too_much ? DELIVERY_DEAD : DELIVERY_WAITING,
-                                      .not_before_ms = now,
-                                      .created_ms = now,
-                                      .ended_ms = too_much ? now : 0,
-                                      .error = too_much ? "As many deliveries as may waited already" : NULL};
-    return b->flow->meta.ops->delivery_put(tx, &row, err);
+                                      .body = body};
+    return hook_put(b->flow, tx, &row, too_much, err);
 }
 
 static bool wants(const struct meta_webhook *hook, const struct meta_change *c)

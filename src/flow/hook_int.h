@@ -19,6 +19,9 @@ int hook_cursor_put(struct flow *f, struct meta_tx *tx, int64_t seq, struct erro
 // {"type":…,"timestamp":…,"data":…}, in the arena; NULL when memory is short.
 const char *hook_body(struct arena *arena, const char *type, int64_t at_ms, const char *data);
 
+// Puts a delivery, to be sent from now on; `too_much`: it is a dead one, as too many wait.
+int hook_put(struct flow *f, struct meta_tx *tx, const struct meta_delivery *given, bool too_much, struct error *err);
+
 // Makes deliveries of the next changes. *more: there may be others. Failing, it made none.
 int hook_birth(struct flow *f, bool *more, struct error *err);
 

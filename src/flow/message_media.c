@@ -41,12 +41,6 @@ static int outage(struct error *err)
     return -1;
 }
 
-static int this_one(struct error *err)
-{
-    err->outage = false;
-    return -1;
-}
-
 // What the Cloud API means by its error: {"error": {"code": …, "message": …}}.
 static int judge_api(const char *what, int status, const struct buf *said, struct error *err)
 {
@@ -61,7 +55,7 @@ static int judge_api(const char *what, int status, const struct buf *said, struc
                   (long long)code); // its words may repeat the token
     else if (status >= 500) {
         error_set(err, ERR_UNAVAILABLE, "%s: the Cloud API answered with status %d (%.160s)", what, status, text);
-        return this_one(err);
+        return error_no_outage(err);
     } else
         return error_set(err, ERR_NOT_FOUND, "%s: the Cloud API answered with status %d (%.160s)", what, status, text);
     return outage(err);
@@ -72,7 +66,7 @@ static int take_text(void *arg, const void *data, size_t len, struct error *err)
     if (buf_append(arg, data, len) == 0)
         return 0;
     error_set(err, ERR_UNAVAILABLE, "It says too much");
-    return this_one(err);
+    return error_no_outage(err);
 }
 
 static int take_bytes(void *arg, const void *data, size_t len, struct error *err)
@@ -110,7 +104,7 @@ static int ask_address(struct media_fetch *m, const char *id, const char **out, 
     const char *url = js_str(json, "url", NULL);
     if (!url) {
         error_set(err, ERR_UNAVAILABLE, "The Cloud API names no address of media %.80s", id);
-        return this_one(err);
+        return error_no_outage(err);
     }
     *out = arena_strdup(m->arena, url);
     return 0;

@@ -176,7 +176,7 @@ static struct task *make_onward(struct runner *r, struct task *from, struct emit
     task->job.media = from->job.media;
     task->job.media_known = from->job.media_known;
     task->attempt = emit->event.attempt;
-    task->max_attempts = emit->event.max_attempts ? emit->event.max_attempts : r->flow->settings.retry_attempts;
+    task->max_attempts = event_attempts(r->flow, &emit->event);
     pthread_mutex_lock(&r->lock);
     bool entered = lane_enter(task->lane, task, emit->key);
     pthread_mutex_unlock(&r->lock);

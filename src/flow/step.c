@@ -65,6 +65,23 @@ json_t *job_hold(struct job *job, json_t *value)
     return value;
 }
 
+int flow_put(struct flow *f, const char *key, const struct buf *bytes, struct error *err)
+{
+    struct blob_put *put;
+    if (f->blob.ops->put_begin(f->blob.state, bytes->len, &put, err) < 0)
+        return -1;
+    if (f->blob.ops->put_write(put, bytes->data, bytes->len, err) < 0) {
+        f->blob.ops->put_abort(put);
+        return -1;
+    }
+    return f->blob.ops->put_commit(put, key, err);
+}
+
+int event_attempts(const struct flow *f, const struct event *event)
+{
+    return event->max_attempts ? event->max_attempts : f->settings.retry_attempts;
+}
+
 const struct step *step_onward_of(enum event_topic topic)
 {
     for (int s = 0; s < STEP_COUNT; s++)

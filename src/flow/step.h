@@ -156,6 +156,12 @@ const char *flow_path(const struct flow *f, struct arena *arena, const char *key
 // The key of such a path; NULL when it does not lead into our store.
 const char *flow_path_key(const struct flow *f, struct arena *arena, const char *path);
 
+// How often the event is tried.
+int event_attempts(const struct flow *f, const struct event *event);
+
+// Puts a file whole, in the place of one before.
+int flow_put(struct flow *f, const char *key, const struct buf *bytes, struct error *err);
+
 // Where an item's thumbnail is kept.
 const char *flow_thumb_key(struct arena *arena, const char *tenant, const char *id);
 // Makes it and puts it there, in the place of one before (thumbnail.c).

@@ -22,18 +22,6 @@ const char *step_thumbnail_shown(const struct job *job, const char **model)
     return "thumbnail";
 }
 
-static int put(struct flow *f, const struct buf *webp, const char *key, struct error *err)
-{
-    struct blob_put *put;
-    if (f->blob.ops->put_begin(f->blob.state, webp->len, &put, err) < 0)
-        return -1;
-    if (f->blob.ops->put_write(put, webp->data, webp->len, err) < 0) {
-        f->blob.ops->put_abort(put);
-        return -1;
-    }
-    return f->blob.ops->put_commit(put, key, err);
-}
-
 int thumbnail_make(struct flow *f, const struct media *media, const char *key, struct error *err)
 {
     struct pixels pixels;
@@ -42,7 +30,7 @@ int thumbnail_make(struct flow *f, const struct media *media, const char *key, s
     _cleanup_buf_ struct buf webp = BUF_INIT(16 << 20);
     int rc = image_thumbnail(&pixels, f->settings.thumbnail_edge, f->settings.thumbnail_quality, &webp, err);
     pixels_free(&pixels);
-    return rc < 0 ? -1 : put(f, &webp, key, err);
+    return rc < 0 ? -1 : flow_put(f, key, &webp, err);
 }
 
 static int thumbnail(struct flow *f, struct job *job, struct error *err)

@@ -156,5 +156,7 @@ struct upkeep_items {
     size_t count;
 };
 int upkeep_items_next(struct upkeep_work *w, bool frames, struct upkeep_items *out, bool *over, struct error *err);
+// The item as it is now, in the arena; false where it is gone, or being deleted.
+int upkeep_look(struct upkeep_work *w, const struct media *listed, struct media *now, bool *there, struct error *err);
 
 #endif

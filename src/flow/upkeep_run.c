@@ -231,3 +231,29 @@ int upkeep_items_next(struct upkeep_work *w, bool frames, struct upkeep_items *o
         set_place(w, arena_printf(w->arena, "%s-", call.tenant), NULL);
     return 0;
 }
+
+struct look_call {
+    struct upkeep_work *work;
+    const struct media *listed;
+    struct media now;
+    bool there;
+};
+
+static int look_tx(struct meta_tx *tx, void *arg, struct error *err)
+{
+    struct look_call *c = arg;
+    struct error why = {0};
+    int rc = c->work->flow->meta.ops->media_get(tx, c->work->arena, c->listed->tenant, c->listed->id, &c->now, &why);
+    c->there = rc == 0 && c->now.status != MEDIA_DELETING;
+    return rc < 0 && why.code != ERR_NOT_FOUND ? error_copy(err, &why) : 0;
+}
+
+int upkeep_look(struct upkeep_work *w, const struct media *listed, struct media *now, bool *there, struct error *err)
+{
+    struct look_call call = {.work = w, .listed = listed};
+    if (w->flow->meta.ops->read(w->flow->meta.state, look_tx, &call, err) < 0)
+        return -1;
+    *now = call.now;
+    *there = call.there;
+    return 0;
+}

@@ -78,24 +78,6 @@ static bool turn_round(struct upkeep_work *w)
 
 // --- One file
 
-struct look_call {
-    struct upkeep_work *work;
-    const struct media *media;
-    bool there;
-};
-
-static int look_tx(struct meta_tx *tx, void *arg, struct error *err)
-{
-    struct look_call *call = arg;
-    struct media now;
-    struct error why = {0};
-    int rc =
-        call->work->flow->meta.ops->media_get(tx, call->work->arena, call->media->tenant, call->media->id, &now, &why);
-    call->there = rc == 0 && now.status != MEDIA_DELETING && !near_rejected(&now) &&
-                  strcmp(now.blob_key, call->media->blob_key) == 0;
-    return rc < 0 && why.code != ERR_NOT_FOUND ? error_copy(err, &why) : 0;
-}
-
 // 0, -1, or UPKEEP_CUT.
 static int hash_file(struct upkeep_work *w, struct blob_reader *reader, char hex[HASH_HEX], struct error *err)
 {
@@ -124,10 +106,11 @@ static int hash_file(struct upkeep_work *w, struct blob_reader *reader, char hex
 static int tell(struct upkeep_work *w, const struct media *media, const char *problem, const char *details,
                 struct error *err)
 {
-    struct look_call call = {.work = w, .media = media};
-    if (w->flow->meta.ops->read(w->flow->meta.state, look_tx, &call, err) < 0)
+    struct media now;
+    bool there;
+    if (upkeep_look(w, media, &now, &there, err) < 0)
         return -1;
-    if (!call.there)
+    if (!there || near_rejected(&now) || strcmp(now.blob_key, media->blob_key) != 0)
         return 0;
     upkeep_count(w, problem, 1);
     upkeep_found(w, json_pack("{s:s,s:s,s:s,s:s,s:s}", "problem", problem, "tenantId", media->tenant, "itemId",

@@ -31,31 +31,15 @@ static void remember(struct upkeep_work *w, const char *recipe)
 
 // --- One item
 
-struct look_call {
-    struct upkeep_work *work;
-    const struct media *media;
-    bool there;
-};
-
-static int look_tx(struct meta_tx *tx, void *arg, struct error *err)
-{
-    struct look_call *call = arg;
-    struct media now;
-    struct error why = {0};
-    int rc =
-        call->work->flow->meta.ops->media_get(tx, call->work->arena, call->media->tenant, call->media->id, &now, &why);
-    call->there = rc == 0 && now.status != MEDIA_DELETING;
-    return rc < 0 && why.code != ERR_NOT_FOUND ? error_copy(err, &why) : 0;
-}
-
 // An item whose deletion began after this look has its file removed by that; one before leaves it to us.
 static int clean_up(struct upkeep_work *w, const struct media *media, struct error *err)
 {
     struct flow *f = w->flow;
-    struct look_call call = {.work = w, .media = media};
-    if (f->meta.ops->read(f->meta.state, look_tx, &call, err) < 0)
+    struct media now;
+    bool there;
+    if (upkeep_look(w, media, &now, &there, err) < 0)
         return -1;
-    return call.there ? 0 : f->blob.ops->remove(f->blob.state, media->thumb_key, err);
+    return there ? 0 : f->blob.ops->remove(f->blob.state, media->thumb_key, err);
 }
 
 static void tell(struct upkeep_work *w, const struct media *media, const char *message)

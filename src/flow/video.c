@@ -77,18 +77,6 @@ static void show_end(struct watching *w, const struct video_message *m)
 
 // --- Frames
 
-static int put_file(struct flow *f, const char *key, const struct buf *bytes, struct error *err)
-{
-    struct blob_put *put;
-    if (f->blob.ops->put_begin(f->blob.state, bytes->len, &put, err) < 0)
-        return -1;
-    if (f->blob.ops->put_write(put, bytes->data, bytes->len, err) < 0) {
-        f->blob.ops->put_abort(put);
-        return -1;
-    }
-    return f->blob.ops->put_commit(put, key, err);
-}
-
 static void keep_pixels(struct watching *w, const struct media *frame, const struct pixels *px)
 {
     const char *models[FLOW_MODELS_MAX];
@@ -106,7 +94,7 @@ static int add_frame(struct watching *w, const struct video_message *m, struct e
     _cleanup_buf_ struct buf webp = BUF_INIT(16 << 20);
     if (image_thumbnail(&m->pixels, settings->video.frame_edge, settings->thumbnail_quality, &webp, err) < 0 ||
         frame_make(w->flow, &w->arena, &w->media, m->time_ms, &m->pixels, &webp, &one->frame, err) < 0 ||
-        put_file(w->flow, one->frame.row.blob_key, &webp, err) < 0)
+        flow_put(w->flow, one->frame.row.blob_key, &webp, err) < 0)
         return -1;
     keep_pixels(w, &one->frame.row, &m->pixels);
     if (!w->media.thumb_key)
@@ -216,8 +204,7 @@ static int watch(struct watching *w, struct video *video, struct error *err)
 static bool is_enough(const struct watching *w, const struct error *why)
 {
     const struct event *event = &w->job->event;
-    int most = event->max_attempts ? event->max_attempts : w->flow->settings.retry_attempts;
-    bool last = event->attempt >= most;
+    bool last = event->attempt >= event_attempts(w->flow, event);
     bool some = w->progress.mark.kept > 0 || w->count > 0;
     return some && (why->code == ERR_DECODER_TIMEOUT || (why->code == ERR_DECODER_DIED && last));
 }

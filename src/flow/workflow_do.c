@@ -115,13 +115,8 @@ static int notify_webhook(struct doing *d, const char *webhook, struct error *er
                                       .tenant = d->row->tenant,
                                       .item = d->row->chat, // those of one chat are in order
                                       .type = MATCHED,
-                                      .body = body,
-                                      .state = too_much ? DELIVERY_DEAD : DELIVERY_WAITING,
-                                      .not_before_ms = now,
-                                      .created_ms = now,
-                                      .ended_ms = too_much ? now : 0,
-                                      .error = too_much ? "As many deliveries as may waited already" : NULL};
-    return meta->delivery_put(d->tx, &row, err);
+                                      .body = body};
+    return hook_put(d->flow, d->tx, &row, too_much, err);
 }
 
 // ---- Replies

@@ -85,13 +85,6 @@ static void set_up(struct fetching *f, char why[CURL_ERROR_SIZE])
     }
 }
 
-// Of whom is fetched we know nothing: that it does not answer is no outage of what we depend on.
-static int not_there(struct error *err)
-{
-    err->outage = false;
-    return -1;
-}
-
 static int describe(const struct fetching *f, CURLcode code, int status, const char *why, struct error *err)
 {
     if (f->why.code)
@@ -107,7 +100,7 @@ static int describe(const struct fetching *f, CURLcode code, int status, const c
     else
         error_set(err, ERR_UNAVAILABLE, "It answered with status %d%s", status,
                   status / 100 == 3 ? ", and redirects are not followed" : "");
-    return not_there(err);
+    return error_no_outage(err); // of whom is fetched we know nothing
 }
 
 int net_fetch(const struct fetch *what, int *status, struct buf *said, struct error *err)

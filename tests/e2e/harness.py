@@ -327,6 +327,15 @@ class Case(unittest.TestCase):
         self.addCleanup(server.stop)
         return server.start()
 
+    def upload_all(self, server, seeds) -> dict:
+        """Seed -> id of what was uploaded."""
+        ids = {}
+        for seed in seeds:
+            answer = server.upload(png(seed))
+            self.assertEqual(answer.status, 202, answer.body)
+            ids[seed] = answer.json["imageId"]
+        return ids
+
     def listener(self):
         """Somebody's address, `url`: what is POSTed there as JSON is in `told`."""
         web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)

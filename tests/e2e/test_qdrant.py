@@ -37,15 +37,6 @@ class OnQdrant(Case):
     def serve(self, *flags, name="data", env=None) -> Server:
         return self.server(*self.qdrant.flags("--qdrant-timeout", "1s", *flags), name=name, env=env)
 
-    def fill(self, server, seeds) -> dict:
-        """Seed -> id of what was uploaded."""
-        ids = {}
-        for seed in seeds:
-            answer = server.upload(png(seed))
-            self.assertEqual(answer.status, 202, answer.body)
-            ids[seed] = answer.json["imageId"]
-        return ids
-
     def check_found(self, server, ids):
         for seed, image in ids.items():
             found = server.request("POST", "/api/v1/search?topK=1", png(seed), {"Content-Type": "image/png"})
@@ -127,7 +118,7 @@ class Works(OnQdrant):
 
     def test_g9_vectors_without_an_item_are_swept(self):
         server = self.serve()
-        ids = self.fill(server, range(2))
+        ids = self.upload_all(server, range(2))
         server.settle()
         dimension = self.qdrant.request("GET", "/collections/" + COLLECTION)[1]["config"]["params"]["vectors"]["size"]
         uuids = [f"0193647a-0000-7000-8000-00000000000{number}" for number in range(3)]
@@ -142,10 +133,10 @@ class Works(OnQdrant):
 
     def test_it_is_all_there_after_kills_of_either(self):
         server = self.serve()
-        ids = self.fill(server, range(10))
+        ids = self.upload_all(server, range(10))
         server.kill()
         server.start()
-        ids.update(self.fill(server, range(10, 15)))
+        ids.update(self.upload_all(server, range(10, 15)))
         server.settle()
         self.check_found(server, ids)
         self.qdrant.kill()
@@ -156,10 +147,10 @@ class Works(OnQdrant):
 class Outages(OnQdrant):
     def test_g6_killed_under_load_nothing_is_lost(self):
         server = self.serve()
-        ids = self.fill(server, range(5))
+        ids = self.upload_all(server, range(5))
         server.settle()
         self.qdrant.kill()
-        ids.update(self.fill(server, range(5, 25)))  # a 202 asks nothing of it
+        ids.update(self.upload_all(server, range(5, 25)))  # a 202 asks nothing of it
         self.outage(server)
         answer = server.search(imageId=ids[0])
         self.assert_problem(answer, 503, "UNAVAILABLE", "Qdrant")
@@ -174,11 +165,11 @@ class Outages(OnQdrant):
 
     def test_g6_silence_is_an_outage_too(self):
         server = self.serve()
-        ids = self.fill(server, range(3))
+        ids = self.upload_all(server, range(3))
         server.settle()
         self.qdrant.process.send_signal(signal.SIGSTOP)
         self.assert_problem(server.search(imageId=ids[0]), 503, "UNAVAILABLE", "Qdrant")
-        ids.update(self.fill(server, range(3, 6)))
+        ids.update(self.upload_all(server, range(3, 6)))
         self.outage(server)
         self.qdrant.process.send_signal(signal.SIGCONT)
         self.check_no_attempt_was_spent(server, ids)
@@ -188,7 +179,7 @@ class Outages(OnQdrant):
         self.qdrant.stop()
         server = self.serve()
         self.outage(server)
-        ids = self.fill(server, range(3))
+        ids = self.upload_all(server, range(3))
         self.qdrant.start()
         self.check_no_attempt_was_spent(server, ids)
         self.well(server)
@@ -203,18 +194,18 @@ class Outages(OnQdrant):
                     if server:
                         server.stop()
                     server = self.serve("--qdrant-url", proxy.address)
-                    ids.update(self.fill(server, range(len(ids), len(ids) + 4)))
+                    ids.update(self.upload_all(server, range(len(ids), len(ids) + 4)))
                     self.check_no_attempt_was_spent(server, ids)
                     self.check_found(server, ids)
                     self.assertGreater(proxy.broken, 4)
 
     def test_a_collection_taken_away_is_made_anew(self):
         server = self.serve()
-        ids = self.fill(server, range(4))
+        ids = self.upload_all(server, range(4))
         server.settle()
         self.qdrant.request("DELETE", "/collections/" + COLLECTION)
         self.assertEqual(server.request("POST", "/api/v1/search", png(0), {"Content-Type": "image/png"}).json["results"], [])
-        new = self.fill(server, range(4, 7))
+        new = self.upload_all(server, range(4, 7))
         self.check_no_attempt_was_spent(server, new)
         self.assertEqual(set(self.qdrant.points(COLLECTION)), set(new.values()))
         done = self.cli("reindex", "--wait", server=server)
@@ -241,7 +232,7 @@ class Walls(OnQdrant):
         self.assertNotIn("wrong-key-of-mine", said)
         self.assertIn("Must provide an API key", self.refused(name="none"))
         server = self.serve(env={"QDRANT_API_KEY": KEY})
-        ids = self.fill(server, range(2))
+        ids = self.upload_all(server, range(2))
         server.settle()
         self.check_found(server, ids)
         shown = self.cli("doctor", "--data-dir", server.data_dir, *self.qdrant.flags("--qdrant-api-key", KEY))
@@ -249,12 +240,12 @@ class Walls(OnQdrant):
 
     def test_g6_a_key_that_ends_is_an_outage(self):
         server = self.serve("--qdrant-api-key", KEY)
-        ids = self.fill(server, range(2))
+        ids = self.upload_all(server, range(2))
         server.settle()
         self.qdrant.stop()
         self.qdrant.key = "another"
         self.qdrant.start()
-        ids.update(self.fill(server, range(2, 4)))
+        ids.update(self.upload_all(server, range(2, 4)))
         self.outage(server, "API key")
         self.qdrant.stop()
         self.qdrant.key = KEY
@@ -290,7 +281,7 @@ class Encrypted(OnQdrant):
         stranger.start()  # that nobody vouches for it may pass
         self.outage(stranger, "certificate")
         server = self.serve("--qdrant-api-key", KEY, "--qdrant-ca-file", str(self.qdrant.certificate))
-        ids = self.fill(server, range(2))
+        ids = self.upload_all(server, range(2))
         server.settle()
         self.well(server)
         self.check_found(server, ids)

@@ -36,14 +36,6 @@ class Remote(Case):
     def serve(self, *flags):
         return self.server("--models-dir", str(self.models), "--model-default", MODEL, "--extractor-timeout", "10s", *flags)
 
-    def fill(self, server, seeds) -> dict:
-        ids = {}
-        for seed in seeds:
-            answer = server.upload(png(seed))
-            self.assertEqual(answer.status, 202, answer.body)
-            ids[seed] = answer.json["imageId"]
-        return ids
-
     def check_found(self, server, ids):
         for seed, image in ids.items():
             found = server.request("POST", "/api/v1/search?topK=1", png(seed), PNG)
@@ -81,7 +73,7 @@ class Everywhere:
     def test_uploaded_is_found(self):
         server = self.serve()
         self.assertEqual(server.get("/readyz").json["checks"]["models"], "ok")
-        ids = self.fill(server, range(12))
+        ids = self.upload_all(server, range(12))
         server.settle()
         self.check_found(server, ids)
         known = {m["name"]: m for m in server.get("/api/v1/admin/models").json["models"]}
@@ -89,10 +81,10 @@ class Everywhere:
 
     def test_g6_a_service_that_is_killed_and_comes_again_loses_nothing(self):
         server = self.serve()
-        ids = self.fill(server, range(6))
+        ids = self.upload_all(server, range(6))
         server.settle()
         self.service.kill()
-        ids.update(self.fill(server, range(6, 20)))
+        ids.update(self.upload_all(server, range(6, 20)))
         self.outage(server, self.service.address)
         refused = server.request("POST", "/api/v1/search", png(1), PNG)
         self.assert_problem(refused, 503, "UNAVAILABLE", MODEL)
@@ -105,7 +97,7 @@ class Everywhere:
         server = self.serve()
         ids = {}
         for start in range(0, 30, 10):
-            ids.update(self.fill(server, range(start, start + 10)))
+            ids.update(self.upload_all(server, range(start, start + 10)))
             self.service.kill()
             self.service.start()
         server.kill()
@@ -117,7 +109,7 @@ class Everywhere:
     def test_g6_a_service_that_is_silent_is_waited_for(self):
         server = self.serve("--extractor-timeout", "1s")
         self.service.process.send_signal(signal.SIGSTOP)
-        ids = self.fill(server, range(4))
+        ids = self.upload_all(server, range(4))
         self.outage(server)
         self.service.process.send_signal(signal.SIGCONT)
         ledger = server.settle()
@@ -127,7 +119,7 @@ class Everywhere:
     def test_it_starts_without_its_service(self):
         self.service.kill()
         server = self.serve()
-        ids = self.fill(server, range(3))
+        ids = self.upload_all(server, range(3))
         self.outage(server)
         server.stop()
         self.service.start()
@@ -137,7 +129,7 @@ class Everywhere:
 
     def test_no_bad_vector_is_indexed(self):
         server = self.serve("--retry-attempts", "1", "--extractor-timeout", "2s")
-        ids = self.fill(server, [100])
+        ids = self.upload_all(server, [100])
         server.settle()
         for seed, (kind, says) in enumerate(self.bad):
             with self.subTest(kind):
@@ -148,7 +140,7 @@ class Everywhere:
                 self.assertIn(says, json.dumps(status))
                 self.service.behave()
         server.settle()
-        again = self.fill(server, [200])
+        again = self.upload_all(server, [200])
         server.settle()
         self.check_found(server, {**ids, **again})
         found = server.request("POST", "/api/v1/search?topK=100", png(100), PNG).json["results"]
@@ -179,7 +171,7 @@ class OnFeatures(Everywhere, Remote):
                                              ("not loaded", "loaded"), ("another version", "v9"))):
             with self.subTest(kind):
                 self.service.behave(kind)
-                ids.update(self.fill(server, [seed]))
+                ids.update(self.upload_all(server, [seed]))
                 self.outage(server, says)
                 self.service.behave()
                 server.settle()
@@ -188,7 +180,7 @@ class OnFeatures(Everywhere, Remote):
 
     def test_the_breaker_spares_a_service_that_is_down(self):
         server = self.serve()
-        ids = self.fill(server, range(3))
+        ids = self.upload_all(server, range(3))
         server.settle()
         self.service.behave("503")
         asked = self.service.behave("503")["requests"]
@@ -209,7 +201,7 @@ class OnV2(Everywhere, Remote):
     def test_an_unknown_model_is_waited_for(self):
         self.service.describe(self.models, MODEL, version="v9")
         server = self.serve()
-        ids = self.fill(server, [1])
+        ids = self.upload_all(server, [1])
         self.outage(server, "v9")
         server.stop()
         self.service.describe(self.models, MODEL)
@@ -224,7 +216,7 @@ class WithAToken(Remote):
     def test_the_token_is_sent_and_not_told(self):
         server = self.server("--models-dir", str(self.models), "--model-default", MODEL,
                              env={"DEEPLENS_EXTRACTOR_TOKEN": self.service.token})
-        ids = self.fill(server, range(2))
+        ids = self.upload_all(server, range(2))
         server.settle()
         self.check_found(server, ids)
         self.assertNotIn(self.service.token, server.log_text())
@@ -237,7 +229,7 @@ class KilledByAPicture(Remote):
     def test_a_picture_that_kills_the_service_holds_up_no_other(self):
         server = self.serve("--retry-attempts", "1")
         black = server.upload(png_of_rows(32, 32, (b"\0" + b"\0" * 96) * 32)).json["imageId"]
-        ids = self.fill(server, range(10))
+        ids = self.upload_all(server, range(10))
         over = threading.Event()
 
         def revive():

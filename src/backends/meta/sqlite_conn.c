@@ -192,3 +192,15 @@ const char *sq_col_text(struct arena *arena, sqlite3_stmt *stmt, int column)
     const void *text = sqlite3_column_text(stmt, column);
     return text ? arena_memdup(arena, text, (size_t)sqlite3_column_bytes(stmt, column)) : NULL;
 }
+
+int sq_conn_number(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
+{
+    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
+    if (sq_conn_query(conn, sql, SQ_NO_ARGS, &stmt, err) < 0)
+        return -1;
+    int rc = sq_conn_next(conn, stmt, err);
+    if (rc < 0)
+        return -1;
+    *out = rc ? sq_col_int(stmt, 0) : 0;
+    return 0;
+}

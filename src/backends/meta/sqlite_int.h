@@ -83,6 +83,8 @@ int sq_conn_query(struct sq_conn *conn, const char *sql, const struct sq_arg *ar
                   struct error *err);
 // 1: a row is there; 0: no more; -1: failed.
 int sq_conn_next(struct sq_conn *conn, sqlite3_stmt *stmt, struct error *err);
+// The one number that it answers; 0 when it answers nothing.
+int sq_conn_number(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err);
 // Runs a statement to its end, ignoring rows.
 int sq_conn_exec(struct sq_conn *conn, const char *sql, const struct sq_arg *args, size_t count, struct error *err);
 // Runs a text of several statements that is not worth caching.

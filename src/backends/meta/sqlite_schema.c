@@ -369,24 +369,12 @@ static const char *const steps_of_this_version[] = {version_1,  version_2,  vers
                                                     version_6,  version_7,  version_8,  version_9,  version_10,
                                                     version_11, version_12, version_13, version_14, version_15};
 
-static int pragma_value(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
-{
-    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    if (sq_conn_query(conn, sql, SQ_NO_ARGS, &stmt, err) < 0)
-        return -1;
-    int rc = sq_conn_next(conn, stmt, err);
-    if (rc < 0)
-        return -1;
-    *out = rc ? sq_col_int(stmt, 0) : 0;
-    return 0;
-}
-
 // A file that is not empty and does not carry our mark belongs to somebody else.
 static int check_owner(struct sq_conn *conn, const char *path, struct error *err)
 {
     int64_t mark, tables;
-    if (pragma_value(conn, "PRAGMA application_id", &mark, err) < 0 ||
-        pragma_value(conn, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+    if (sq_conn_number(conn, "PRAGMA application_id", &mark, err) < 0 ||
+        sq_conn_number(conn, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
         return -1;
     char text[24];
     sqlite3_snprintf(sizeof text, text, "%lld", (long long)mark);
@@ -417,7 +405,7 @@ static int apply(struct sq_conn *conn, const char *const *steps, size_t from, si
 int sq_schema_migrate(struct sq_conn *conn, const char *path, const char *const *steps, size_t count, struct error *err)
 {
     int64_t version;
-    if (check_owner(conn, path, err) < 0 || pragma_value(conn, "PRAGMA user_version", &version, err) < 0)
+    if (check_owner(conn, path, err) < 0 || sq_conn_number(conn, "PRAGMA user_version", &version, err) < 0)
         return -1;
     if (version < 0 || (uint64_t)version > count)
         return error_set(err, ERR_DATA_DIR_NEWER,

@@ -17,24 +17,13 @@ struct tidy {
     struct error err;
 };
 
-static int value_of(struct sq_conn *conn, const char *sql, int64_t *out, struct error *err)
-{
-    _cleanup_sq_reset_ sqlite3_stmt *stmt = NULL;
-    if (sq_conn_query(conn, sql, SQ_NO_ARGS, &stmt, err) < 0)
-        return -1;
-    int rc = sq_conn_next(conn, stmt, err);
-    if (rc < 0)
-        return -1;
-    *out = rc ? sq_col_int(stmt, 0) : 0;
-    return 0;
-}
-
 // Bytes in pages that nobody uses and that can be given back.
 static int unused(struct sq_conn *conn, int64_t *out, struct error *err)
 {
     int64_t mode, pages, size;
-    if (value_of(conn, "PRAGMA auto_vacuum", &mode, err) < 0 ||
-        value_of(conn, "PRAGMA freelist_count", &pages, err) < 0 || value_of(conn, "PRAGMA page_size", &size, err) < 0)
+    if (sq_conn_number(conn, "PRAGMA auto_vacuum", &mode, err) < 0 ||
+        sq_conn_number(conn, "PRAGMA freelist_count", &pages, err) < 0 ||
+        sq_conn_number(conn, "PRAGMA page_size", &size, err) < 0)
         return -1;
     *out = mode == 2 ? pages * size : 0; // INCREMENTAL
     return 0;
