@@ -18,6 +18,7 @@ main() { # a function, so that the shell has read all of it before it begins
     done
     [ $# -ge 1 ] || { echo "usage: bench/run.sh [--short] [--built] BUILD [NAME ...]" >&2; exit 2; }
     build=$(cd "$1" && pwd) || exit 1
+    here=$(cd "$(dirname "$0")" && pwd) || exit 1
     shift
     all="acks pipeline idle log nodelay index duplicates video"
     [ -n "$short" ] || all="$all models quality words" # need `make models`, photos and minutes
@@ -38,7 +39,7 @@ main() { # a function, so that the shell has read all of it before it begins
     : >"$results"
     for name in ${*:-$all}; do
         program=$build/bench/$name
-        [ ! -e "bench/$name.py" ] || program=bench/$name.py
+        [ ! -e "$here/$name.py" ] || program=$here/$name.py
         "$program" "$build" $short >"$build/bench/$name.jsonl" || failed="$failed $name"
         cat "$build/bench/$name.jsonl"
         cat "$build/bench/$name.jsonl" >>"$results"

@@ -106,12 +106,12 @@ def frames(build, path: str, seconds: int, turns: int) -> float:
             theirs.append(measured(["ffmpeg", "-v", "error", "-nostdin", "-threads", threads, "-filter_threads", threads, "-i", path,
                                     "-vf", "fps=1/2,scale=512:-2:flags=area,format=rgb24", "-f", "null", "-"]))
         took, other = (statistics.median(one[at] for one in some) for some, at in ((ours, 1), (theirs, 0)))
-        name = f"{threads} thread" + "s" * (threads > 1)
-        figure(f"seconds of video a second, {name}", seconds / took)
-        figure(f"frames chosen a second, {name}", ours[0][0] / took)
-        figure(f"choice / ffmpeg in speed, {name}", other / took, 1, other >= took)
+        name = f"{threads}_thread" + "s" * (threads > 1)
+        figure(f"video_seconds_per_s_{name}", seconds / took)
+        figure(f"frames_chosen_per_s_{name}", ours[0][0] / took)
+        figure(f"choice_vs_ffmpeg_speed_{name}", other / took, 1, other >= took)
         peaks = max(one[2] for one in ours), max(one[1] for one in theirs)
-        figure(f"choice / ffmpeg in memory, {name}", peaks[0] / peaks[1], 1, peaks[0] <= peaks[1])
+        figure(f"choice_vs_ffmpeg_memory_{name}", peaks[0] / peaks[1], 1, peaks[0] <= peaks[1])
     return statistics.median(choice(build, path, 2)[1] for _ in range(turns))
 
 
@@ -127,8 +127,8 @@ def searchable(server, build, path: str, seconds: int, turns: int):
             time.sleep(0.01)
         took.append(time.monotonic() - start)
         server.settle()
-    figure("upload to searchable, s", statistics.median(took))
-    figure("upload to searchable / the choice alone", statistics.median(took) / alone)
+    figure("upload_to_searchable_s", statistics.median(took))
+    figure("upload_to_searchable_vs_choice", statistics.median(took) / alone)
 
 
 # --- Copy detection: name → (what comes before the input, filter, speed of the edit, where it begins, how long it is)
@@ -136,11 +136,11 @@ def searchable(server, build, path: str, seconds: int, turns: int):
 def edits(seconds: int, rng) -> dict:
     start = rng.uniform(2, seconds - 13)
     return {
-        "re-encoded": ((), "scale=320:-2", 1, 0, seconds),
+        "re_encoded": ((), "scale=320:-2", 1, 0, seconds),
         "cropped": ((), "crop=iw*0.75:ih*0.75", 1, 0, seconds),
-        "10 % faster": ((), "setpts=PTS/1.1", 1.1, 0, seconds),
-        "10 % slower": ((), "setpts=PTS/0.9", 0.9, 0, seconds),
-        "excerpt of 10 s": (("-ss", f"{start:.3f}", "-t", 10), "null", 1, start, 10),
+        "10_percent_faster": ((), "setpts=PTS/1.1", 1.1, 0, seconds),
+        "10_percent_slower": ((), "setpts=PTS/0.9", 0.9, 0, seconds),
+        "excerpt_of_10_s": (("-ss", f"{start:.3f}", "-t", 10), "null", 1, start, 10),
         "overlay": ((), "drawbox=x=0:y=ih*0.8:w=iw:h=ih*0.2:color=black:t=fill,drawbox=x=iw*0.8:y=0:w=iw*0.2:h=ih*0.2:"
                         "color=white:t=fill", 1, 0, seconds),
     }
@@ -179,11 +179,11 @@ def copies(server, folder: str, count: int, seconds: int):
                     print(name, start, length, {k: best[k] for k in ("score", "speed", "from", "to", "queryFrom", "queryTo",
                                                                       "matchingFrames")}, file=sys.stderr)
     for name, right in found.items():
-        figure(f"copies found: {name}", sum(right) / len(right))
-        figure(f"their ends off, median s: {name}", statistics.median(off.get(name, [seconds])))
-        figure(f"their ends off, worst s: {name}", max(off.get(name, [seconds])))
+        figure(f"copies_found_{name}", sum(right) / len(right))
+        figure(f"ends_off_median_s_{name}", statistics.median(off.get(name, [seconds])))
+        figure(f"ends_off_worst_s_{name}", max(off.get(name, [seconds])))
     strangers = [film(folder, seed, seconds) for seed in range(901, 901 + count)]
-    figure("other films found, of all searches", wrong + sum(len(search(server, path)) for path in strangers))
+    figure("other_films_found", wrong + sum(len(search(server, path)) for path in strangers))
 
 
 def main():
